@@ -18,9 +18,9 @@ from rollout.domain.calendar.wording import hours_text, moment_text
 from rollout.domain.decide.facts import Opening
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.state import Rollout
-from rollout.domain.plan.calendar import Freeze
+from rollout.domain.plan.calendar import Calendar, Freeze
 from rollout.domain.plan.fields import shown
-from rollout.domain.plan.plan import Calendar, Plan
+from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import SharedCalendars
 
 _LOOK_AGAIN = timedelta(minutes=1)  # after a calendar that cannot be used

@@ -17,7 +17,8 @@ from rollout.domain.lifecycle.entries import PreflightTold
 from rollout.domain.lifecycle.state import Target
 from rollout.domain.name_refusals import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
-from rollout.domain.plan.plan import Plan, WaveOrder, wave_of
+from rollout.domain.plan.plan import Plan
+from rollout.domain.plan.steps import WaveOrder, wave_of
 from rollout.domain.versions.difference import VersionDifference
 from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.answers import Failure, Reading

@@ -21,9 +21,10 @@ from rollout.adapters.planfile.text_positions import MAX_BYTES, Node, TextError
 from rollout.adapters.planfile.yaml_reader import read_yaml
 from rollout.domain.calendar.public_holidays import UnknownRegion, require
 from rollout.domain.errors import InputError, PlanError
+from rollout.domain.plan.calendar import Calendar
 from rollout.domain.plan.fields import WRITTEN_NOW, Part, shown
 from rollout.domain.plan.gates import Gates, GatesField
-from rollout.domain.plan.plan import Calendar, Plan
+from rollout.domain.plan.plan import Plan
 
 __all__ = [
     "build_plan",

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from rollout.domain.plan.agents import AgentRef, BaselineEntry, ByNickname, ByServing, Channel, Selector
+from rollout.domain.plan.agents import AgentRef, BaselineEntry, Channel, Selector
 from rollout.domain.plan.calendar import Calendar, Closing, ClosingField, Freezes, Holidays, Retreat, Windows, Zone
 from rollout.domain.plan.decide import Decide, decide_problems
 from rollout.domain.plan.fields import (
@@ -28,28 +28,12 @@ from rollout.domain.plan.fields import (
     shown,
     words,
 )
-from rollout.domain.plan.gates import Gates, GatesField, ProfileName
+from rollout.domain.plan.gates import Gates, GatesField
 from rollout.domain.plan.notices import AlertRule, NoticeRule, Reaction
 from rollout.domain.plan.rules import arm_problems, time_problems
-from rollout.domain.plan.steps import Hold, Step, Wave, WaveOrder, wave_of
+from rollout.domain.plan.steps import Hold, Step, Wave, WaveOrder
 from rollout.domain.plan.tests import Tests
 from rollout.domain.splits import splits
-
-__all__ = [
-    "AgentRef",
-    "ByNickname",
-    "ByServing",
-    "Calendar",
-    "Channel",
-    "Gates",
-    "Hold",
-    "Plan",
-    "ProfileName",
-    "Reaction",
-    "Step",
-    "WaveOrder",
-    "wave_of",
-]
 
 Name = Annotated[str, *words(1, 80)]
 _ARM = r"^[a-z][a-z0-9_-]{0,29}$"

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from rollout.adapters.planfile import build_plan, dump_plan, edit_plan, load_plan, plan_document
 from rollout.adapters.planfile.examples import example_plans
 from rollout.domain.errors import PlanError
-from rollout.domain.plan.plan import Channel, Plan
+from rollout.domain.plan.agents import Channel
+from rollout.domain.plan.plan import Plan
 from rollout.interfaces.dashboard import plan_draft as drafts
 from rollout.interfaces.dashboard import plan_form
 from rollout.interfaces.dashboard.assets import Assets

@@ -9,8 +9,8 @@ import pytest
 
 from rollout.adapters.planfile import build_plan
 from rollout.domain.errors import PlanError
-from rollout.domain.plan.agents import is_version_or_tag
-from rollout.domain.plan.plan import ByNickname, ByServing, Channel, Plan
+from rollout.domain.plan.agents import ByNickname, ByServing, Channel, is_version_or_tag
+from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from tests.unit.plan.plan_documents import NUMBER, complaints, document
 

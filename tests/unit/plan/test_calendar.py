@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from rollout.adapters.planfile import build_plan
 from rollout.domain.plan.calendar import Calendar
-from rollout.domain.plan.plan import Hold
+from rollout.domain.plan.steps import Hold
 from tests.unit.plan.plan_documents import OFFICE, complaints, document
 
 

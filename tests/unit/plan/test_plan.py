@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from rollout.adapters.planfile import build_plan, dump_plan, load_plan
 from rollout.domain.errors import PlanError
+from rollout.domain.plan.agents import AgentRef, Channel
 from rollout.domain.plan.gates import Gates, ProfileName
 from rollout.domain.plan.notices import Reaction
-from rollout.domain.plan.plan import AgentRef, Channel, Hold, Plan
+from rollout.domain.plan.plan import Plan
+from rollout.domain.plan.steps import Hold
 from tests.unit.plan.plan_documents import NUMBER, OFFICE, VARIANTS, complaints, document
 
 # ------------------------------------------------------------------ what others ask

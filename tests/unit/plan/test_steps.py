@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from rollout.adapters.planfile import build_plan
 from rollout.domain.plan.gates import ProfileName
-from rollout.domain.plan.plan import Plan, wave_of
+from rollout.domain.plan.plan import Plan
+from rollout.domain.plan.steps import wave_of
 from rollout.domain.splits import splits
 from tests.unit.plan.plan_documents import VARIANTS, complaints, document
 
