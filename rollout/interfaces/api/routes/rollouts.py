@@ -201,8 +201,14 @@ async def events(
 
 
 async def _answer(service: ApiService, work: Callable[[], dict[str, Any]]) -> JSONResponse:
-    """The findings of `work`, asked and written in a reader's thread: a fleet's answer is long."""
-    return await service.pools.run("read", lambda: JSONResponse(work()))
+    """The findings of `work`, of one moment; asked and written in a reader's thread: a fleet's answer is long."""
+
+    def asked() -> JSONResponse:
+        with service.app.database.at_one_moment():
+            found = work()
+        return JSONResponse(found)
+
+    return await service.pools.run("read", asked)
 
 
 def _write_cursor(at: tuple[datetime, str]) -> str:
