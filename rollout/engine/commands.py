@@ -54,7 +54,7 @@ class Commands:
     def check(self, plan: Plan) -> Preflight:
         """Pre-flight against the live numbers; writes nothing. InputError for a calendar that is not known here."""
         self.calendar(plan)
-        return preflight(plan, self.workspace, named=self.store.live_named(plan.name))
+        return preflight(plan, self.workspace, name_taken_by=self.store.live_named(plan.name))
 
     def run_tests(self, found: Preflight, clock: Clock, told: Callable[[str], None]) -> AgentTests:
         """Run the tests of a plan that passed pre-flight, and wait for their end. Records nothing."""
@@ -81,7 +81,7 @@ class Commands:
         later = plan.after is not None or (start_at is not None and start_at > now)
         id_ = self.new_id()
 
-        told = found.told().to_json()
+        told = found.summary().to_json()
 
         def make(now: datetime) -> tuple[Rollout, JournalEntry]:
             # A later start reads its numbers again when it begins: the baseline is what they serve then.

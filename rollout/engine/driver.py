@@ -119,7 +119,7 @@ class Driver:
         columns = found.columns()
         columns["look_asked"] = False
         change = Change(rollout=columns)
-        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.told().to_json())
+        entry = JournalEntry("baselines", SERVICE, f"{len(found.targets)} numbers read", found.summary().to_json())
         now = self.store.add_targets(claim, found.targets, change, entry)
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
 

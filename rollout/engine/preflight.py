@@ -13,7 +13,7 @@ from typing import Any
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NameTaken, PreflightRefused
 from rollout.domain.lifecycle.columns import RolloutColumns
-from rollout.domain.lifecycle.entries import PreflightTold
+from rollout.domain.lifecycle.entries import PreflightSummary
 from rollout.domain.lifecycle.state import Target
 from rollout.domain.name_refusals import name_taken
 from rollout.domain.plan.agents import ByNickname, ByServing
@@ -41,7 +41,7 @@ class Preflight:
     problems: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     readings: Mapping[str, Reading] = field(default_factory=dict)
-    named: str | None = None  # the live rollout that has the plan's name
+    name_taken_by: str | None = None  # the live rollout that has the plan's name
     differences: tuple[VersionDifference, ...] = ()  # between what the numbers serve and what is tried
     tests: AgentTests | None = None  # to run before the first write
     tags: tuple[BaselineTag, ...] = ()  # that the baselines name
@@ -49,8 +49,8 @@ class Preflight:
     def refuse(self, *, strict: bool = False) -> None:
         """PreflightRefused when there is a problem (or, if strict, a warning); NameTaken when the name is taken."""
         found = [*self.problems, *(self.warnings if strict else ())]
-        if self.named is not None:
-            raise NameTaken("pre-flight refuses: " + _first_of(found), rollout_id=self.named)
+        if self.name_taken_by is not None:
+            raise NameTaken("pre-flight refuses: " + _first_of(found), rollout_id=self.name_taken_by)
         if found:
             raise PreflightRefused(
                 "pre-flight refuses: " + _first_of(found), problems=list(self.problems), warnings=list(self.warnings)
@@ -60,9 +60,9 @@ class Preflight:
         """The columns of a rollout that begins with what was found here."""
         return {"tags": self.tags or None, "tests": self.tests}
 
-    def told(self) -> PreflightTold:
+    def summary(self) -> PreflightSummary:
         """For people, in the journal and in the answer to `start`: warnings, and what changes."""
-        return PreflightTold(self.warnings, tuple(item.to_json() for item in self.differences))
+        return PreflightSummary(self.warnings, tuple(item.to_json() for item in self.differences))
 
     def bodies(self, number: str) -> list[str]:
         """The exact PATCH body of each step for one number, and last that of its rollback."""
@@ -93,18 +93,18 @@ class Workspace:
     batch_tests: BatchTests | None = None
 
 
-def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, named: str | None = None) -> Preflight:
+def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, name_taken_by: str | None = None) -> Preflight:
     """Read the plan's numbers and versions and judge them; NotReachable when Retell cannot be asked.
 
-    `named` is the live rollout that has the plan's name. If that rollout, or one that drives a number, is in the way,
-    nothing else is reported: what the numbers serve now is its doing. `seed` draws the order of waves if the plan
-    asks for a random one.
+    `name_taken_by` is the live rollout that has the plan's name. If that rollout, or one that drives a number, is in
+    the way, nothing else is reported: what the numbers serve now is its doing. `seed` draws the order of waves if the
+    plan asks for a random one.
     """
     numbers, versions, drivers = workspace.numbers, workspace.versions, workspace.drivers
     listed = [n for n in plan.numbers if isinstance(n, str)]
-    taken = [*([] if named is None else [name_taken(plan.name, named)]), *_driven(drivers(listed))]
+    taken = [*([] if name_taken_by is None else [name_taken(plan.name, name_taken_by)]), *_driven(drivers(listed))]
     if taken:
-        return Preflight(plan, problems=tuple(taken), named=named)
+        return Preflight(plan, problems=tuple(taken), name_taken_by=name_taken_by)
     problems = list(_arm_problems(plan, versions))
     warnings: list[str] = []
     if plan.retreat is not None and all(sum(s.points().values()) <= plan.retreat for s in plan.steps):

@@ -167,7 +167,7 @@ class PromoteGiven:
 
 
 @dataclass(frozen=True, slots=True)
-class PreflightTold:
+class PreflightSummary:
     """The findings of pre-flight: warnings, and what differs between the versions, as JSON."""
 
     warnings: tuple[str, ...] = ()
@@ -177,12 +177,19 @@ class PreflightTold:
         return {"warnings": list(self.warnings), "differences": list(self.differences)}
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> PreflightTold:
+    def from_json(cls, data: Mapping[str, Any]) -> PreflightSummary:
         return cls(tuple(data.get("warnings", ())), tuple(data.get("differences", ())))
 
 
 EntryData = (
-    IntendedBatch | SettledBatch | ObservedNumbers | ServiceEvent | CommandGiven | PromoteGiven | PreflightTold | None
+    IntendedBatch
+    | SettledBatch
+    | ObservedNumbers
+    | ServiceEvent
+    | CommandGiven
+    | PromoteGiven
+    | PreflightSummary
+    | None
 )
 
 
@@ -198,7 +205,7 @@ def parse(kind: str, data: Mapping[str, Any]) -> EntryData:
         case "promote" if "to" in data:
             return PromoteGiven.from_json(data)
     if kind in _PREFLIGHT:
-        return PreflightTold.from_json(data)
+        return PreflightSummary.from_json(data)
     if kind in _COMMANDS and "phase" in data:
         return CommandGiven.from_json(data)
     return ServiceEvent.from_json(data) if kind in _EVENTS else None

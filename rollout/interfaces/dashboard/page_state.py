@@ -13,7 +13,7 @@ from rollout.adapters.store.journal import RecordedEntry
 from rollout.domain.lifecycle.entries import (
     CommandGiven,
     IntendedBatch,
-    PreflightTold,
+    PreflightSummary,
     ServiceEvent,
     SettledBatch,
     parse,
@@ -100,5 +100,5 @@ def line_of(entry: RecordedEntry) -> Line:
         is_baseline or entry.kind in ("read_back", "restored", "restored_outside"),
         said.retreated if isinstance(said, IntendedBatch | ServiceEvent) else None,
         said.by_hand if isinstance(said, IntendedBatch | ServiceEvent) else None,
-        tuple(difference_lines(said.differences)) if isinstance(said, PreflightTold) else (),
+        tuple(difference_lines(said.differences)) if isinstance(said, PreflightSummary) else (),
     )

@@ -70,5 +70,5 @@ class Account:
         every: Any = self
         return Workspace(every, **{"versions": self.lookup(), **changes})
 
-    def preflight(self, plan: Plan, *, seed: int = 0, named: str | None = None, **changes: Any) -> Preflight:
-        return preflight(plan, self.workspace(**changes), seed=seed, named=named)
+    def preflight(self, plan: Plan, *, seed: int = 0, name_taken_by: str | None = None, **changes: Any) -> Preflight:
+        return preflight(plan, self.workspace(**changes), seed=seed, name_taken_by=name_taken_by)

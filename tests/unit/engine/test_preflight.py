@@ -64,7 +64,7 @@ def test_a_name_or_a_number_that_is_taken_is_told_alone() -> None:
     found = account.preflight(plan([ONE]), drivers=lambda numbers: dict.fromkeys(numbers, ("r9", "other")))
     assert found.problems == (taken,)
     assert (found.targets, account.asked) == ((), [])
-    named = account.preflight(plan(), named="r8")
+    named = account.preflight(plan(), name_taken_by="r8")
     assert len(named.problems) == 1
     assert "r8" in named.problems[0]
     with pytest.raises(NameTaken) as caught:
@@ -242,7 +242,7 @@ def test_what_changes_between_the_versions_is_told_in_the_journal() -> None:
     found = account.preflight(plan())
     (difference,) = found.differences
     assert "voice_id" in str(difference.to_json())
-    told = found.told().to_json()
+    told = found.summary().to_json()
     assert told["warnings"] == list(found.warnings)
     assert told["differences"] == [difference.to_json()]
 

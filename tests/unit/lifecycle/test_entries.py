@@ -12,7 +12,7 @@ from rollout.domain.lifecycle.entries import (
     EntryData,
     IntendedBatch,
     ObservedNumbers,
-    PreflightTold,
+    PreflightSummary,
     PromoteGiven,
     ServiceEvent,
     SettledBatch,
@@ -46,7 +46,7 @@ OUTCOMES = {ONE: SettledWrite(Settled.APPLIED, 200, 1_000), TWO: SettledWrite(Se
         ("held", ServiceEvent(None, "poison")),
         ("promote", PromoteGiven(Position(1, 1), AT, full=True)),
         ("pause", CommandGiven("r1", Phase.PROGRESSING, None, AT, 3, "error rate")),
-        ("created", PreflightTold(("no calls yet",), ({"before": "6", "after": "7"},))),
+        ("created", PreflightSummary(("no calls yet",), ({"before": "6", "after": "7"},))),
     ],
 )
 def test_what_is_recorded_is_read_again(kind: str, said: Any) -> None:
@@ -70,7 +70,7 @@ def test_a_verdict_is_recorded_with_what_it_decided() -> None:
 @pytest.mark.parametrize(
     ("kind", "data", "said"),
     [
-        ("created", {"warnings": ["old"]}, PreflightTold(("old",))),
+        ("created", {"warnings": ["old"]}, PreflightSummary(("old",))),
         ("returned", {"position": "1.2", "retreated": None}, ServiceEvent(AT)),
         ("held", {"reason": "poison"}, ServiceEvent(None, "poison")),
         (
@@ -95,7 +95,7 @@ def test_a_verdict_is_recorded_with_what_it_decided() -> None:
         ("promote", {"from": "1.1", "to": {"wave": 1, "step": 2}}, PromoteGiven(Position(1, 1), AT)),
         ("pause", {}, None),
         ("observed", {}, ObservedNumbers({})),
-        ("created", {}, PreflightTold()),
+        ("created", {}, PreflightSummary()),
         (
             "settled",
             {"kind": "baseline", "outcomes": {ONE: {"outcome": "unknown"}}},

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.entries import PreflightTold
+from rollout.domain.lifecycle.entries import PreflightSummary
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.answers import History, RolloutModel, Started, Summaries
 from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
@@ -108,7 +108,7 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
         id_ = service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)["id"]
         # From the journal, so that a repeated request gets the first answer to the last byte.
         created = service.app.store.history(id_, 0, 1)[0]
-        return {"id": id_, **PreflightTold.from_json(created.data).to_json()}
+        return {"id": id_, **PreflightSummary.from_json(created.data).to_json()}
 
     answer = await service.pools.run("retell", work)
     return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
