@@ -90,7 +90,7 @@ class Observe:
     def _pass_on(self, news: set[str], ended: Mapping[str, Rollout], now: datetime) -> None:
         """Wake the live rollouts that have news, and send notices about ended ones."""
         if live := sorted(news - ended.keys()):
-            self.app.store.wake(live, look=False)
+            self.app.store.wake(live, read_numbers=False)
         for id_ in sorted(news & ended.keys()):
             self._tell(ended[id_], now)
 

@@ -105,7 +105,7 @@ class Gallery(Scene):
                 continue
             now = self.clock.now()
             self.app.store.calls.mark(FetchMark(number, "inbound", now - timedelta(seconds=60), now))
-            self.app.store.wake([self.id], look=False)
+            self.app.store.wake([self.id], read_numbers=False)
             self.drive()
             if self.rollout.phase.is_final:
                 return
@@ -179,7 +179,7 @@ def play(g: Gallery) -> dict[str, str]:
         g.calls(number, 60)
         g.app.store.calls.mark_trouble(number, "inbound", g.clock.now(), "it answers 503")
         g.clock.advance(1800)
-        g.app.store.wake([g.id], look=False)
+        g.app.store.wake([g.id], read_numbers=False)
         g.drive()
 
     def shipped(number: str) -> None:

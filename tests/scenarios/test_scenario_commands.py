@@ -153,7 +153,7 @@ def test_while_paused_a_failed_gate_rolls_back(scene: Scene) -> None:
     scene.app.commands.pause(scene.id, ME)
     scene.drive()
     scene.gates.verdict = FAIL
-    scene.app.store.wake([scene.id], look=False)  # as the fetch of calls does
+    scene.app.store.wake([scene.id], read_numbers=False)  # as the fetch of calls does
     scene.drive()
     scene.stands("rolled_back", reason=FAIL.reason)
 

@@ -109,9 +109,11 @@ _NEXT_DUE = (
 )
 
 
-def wake(connection: Connection, ids: Sequence[str], now: datetime, look: bool = True) -> int:
+def wake(connection: Connection, ids: Sequence[str], now: datetime, read_numbers: bool = True) -> int:
     """Make these rollouts due now."""
     signals.send(connection, signals.WAKE)
     return connection.execute(
-        update(rollouts).where(rollouts.c.id.in_(ids)).values(due_at=now, **({"look_asked": True} if look else {}))
+        update(rollouts)
+        .where(rollouts.c.id.in_(ids))
+        .values(due_at=now, **({"look_asked": True} if read_numbers else {}))
     ).rowcount

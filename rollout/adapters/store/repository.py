@@ -108,10 +108,10 @@ class Store:
         with self.database.write() as connection:
             return claims.release(connection, claim, wait, tries)
 
-    def wake(self, ids: Sequence[str], *, look: bool = True) -> None:
-        """Make these rollouts due now; `look`: their numbers are to be read."""
+    def wake(self, ids: Sequence[str], *, read_numbers: bool = True) -> None:
+        """Make these rollouts due now; `read_numbers`: their numbers are to be read."""
         with self.database.write() as connection:
-            claims.wake(connection, ids, self.database.now(connection), look)
+            claims.wake(connection, ids, self.database.now(connection), read_numbers)
 
     def next_due_in(self) -> timedelta | None:
         """Seconds until the next rollout becomes due; not above 0: one is due."""

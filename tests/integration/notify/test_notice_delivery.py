@@ -145,7 +145,7 @@ def test_gates_that_cannot_see_the_calls_are_told_once(told: Scene, receiver: Re
         for _ in range(6):
             app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "down")
             scene.clock.to(scene.clock.now() + timedelta(minutes=5))
-            app.store.wake([scene.id], look=False)
+            app.store.wake([scene.id], read_numbers=False)
             scene.drive()
             tell(job)
         assert scene.rollout.verdict is not None and scene.rollout.verdict.outcome == "unmeasurable"

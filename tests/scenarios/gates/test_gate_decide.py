@@ -52,7 +52,7 @@ def take_calls(scene: GateScene, bad: Mapping[int, float], looks: int = LOOKS) -
             calls.append(scene.call(version, bad=drawn.random() < bad[version]))
         scene.app.store.calls.observe(calls)
         scene.polled()
-        scene.app.store.wake([scene.id], look=False)
+        scene.app.store.wake([scene.id], read_numbers=False)
         scene.drive()
 
 

@@ -82,7 +82,7 @@ class GateScene(Scene):
             if i % look_every:
                 continue
             self.polled()
-            self.app.store.wake([self.id], look=False)
+            self.app.store.wake([self.id], read_numbers=False)
             self.drive()
             if self.rollout.phase.is_final:
                 return
@@ -144,7 +144,7 @@ def test_no_calls_for_a_night_hold_with_an_estimate(scene: GateScene) -> None:
     scene.calls(60, share=0.1, canary_bad=0.15)
     scene.clock.to(scene.clock.now() + timedelta(hours=12))
     scene.polled()
-    scene.app.store.wake([scene.id], look=False)
+    scene.app.store.wake([scene.id], read_numbers=False)
     scene.drive()
     scene.stands("progressing", 1)
     assert "more calls" in scene.rollout.why
@@ -158,7 +158,7 @@ def test_calls_that_cannot_be_fetched_for_an_hour_hold_and_change_nothing(scene:
     for _ in range(12):
         scene.app.store.calls.mark_trouble(ONE, "inbound", scene.clock.now(), "down")
         scene.clock.to(scene.clock.now() + timedelta(minutes=5))
-        scene.app.store.wake([scene.id], look=False)
+        scene.app.store.wake([scene.id], read_numbers=False)
         scene.drive()
     scene.stands("progressing", 1)
     assert "cannot read the calls" in scene.rollout.why
@@ -180,11 +180,11 @@ def test_good_results_that_come_an_hour_late_for_one_arm_do_not_roll_back(scene:
             record = dataclasses.replace(record, analyzed=False, successful=None, sentiment=None)
         scene.app.store.calls.observe([record])
         scene.polled()
-        scene.app.store.wake([scene.id], look=False)
+        scene.app.store.wake([scene.id], read_numbers=False)
         scene.drive()
     assert scene.phase == "progressing"
     scene.app.store.calls.observe(late)
-    scene.app.store.wake([scene.id], look=False)
+    scene.app.store.wake([scene.id], read_numbers=False)
     scene.drive()
     assert scene.phase == "progressing"
 
@@ -201,7 +201,7 @@ def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene)
     assert confirmed is not None
     scene.clock.to(confirmed + timedelta(minutes=1))
     scene.polled()
-    scene.app.store.wake([scene.id], look=False)
+    scene.app.store.wake([scene.id], read_numbers=False)
     scene.drive()
     cells = evidence_of(scene).tally.cells
     inside = [c for c in early if c.started_at is not None and c.started_at >= confirmed]
@@ -291,7 +291,7 @@ def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: Ga
         scene.app.store.calls.observe([record])
         if i % 10 == 9:
             scene.polled()
-            scene.app.store.wake([scene.id], look=False)
+            scene.app.store.wake([scene.id], read_numbers=False)
             scene.drive()
         if scene.phase == "held":
             break
@@ -405,7 +405,7 @@ def test_two_variants_are_judged_one_by_one_and_held_when_their_calls_do_not_fol
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
         scene.app.store.calls.observe([scene.call(version, bad=False)])
     scene.polled()
-    scene.app.store.wake([scene.id], look=False)
+    scene.app.store.wake([scene.id], read_numbers=False)
     scene.drive()
     scene.stands("held", 1, reason="split")
     verdict = scene.rollout.verdict
@@ -428,7 +428,7 @@ def test_a_bad_variant_beside_a_good_one_is_named_and_rolls_back_both(scene: Gat
         scene.clock.to(scene.clock.now() + timedelta(seconds=30))
         scene.app.store.calls.observe([scene.call(version, bad=version == 8, hard=version == 8)])
     scene.polled()
-    scene.app.store.wake([scene.id], look=False)
+    scene.app.store.wake([scene.id], read_numbers=False)
     scene.drive()
     scene.stands("rolled_back")
     assert str(scene.rollout.reason).startswith("Variant c is worse: ")

@@ -63,7 +63,7 @@ class Worlds(Scene):
             behind = self.clock.now().timestamp() - self.sandbox.clock()["now"] / 1000
             self.sandbox.clock(advance=max(0.0, behind))
             self.observe.tick()
-            self.app.store.wake([self.id], look=False)
+            self.app.store.wake([self.id], read_numbers=False)
             self.drive()
 
     def rested(self) -> bool:

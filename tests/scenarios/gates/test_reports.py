@@ -207,7 +207,7 @@ def test_the_report_of_an_ab_test_compares_every_variant_and_ends_undecided(scen
         scene.app.store.calls.observe([scene.call(version, bad=drawn.random() < 0.15)])
         if i % 6 == 5:
             scene.polled()
-            scene.app.store.wake([scene.id], look=False)
+            scene.app.store.wake([scene.id], read_numbers=False)
             scene.drive()
     live = report_of(scene)
     agree(live)

@@ -25,7 +25,7 @@ def call(number: str = ONE) -> CallRecord:
 def test_a_call_that_a_webhook_tells_of_wakes_the_rollout_on_its_number_once(app: App, hand: Hand, number: str) -> None:
     hand.create("r1", confirmed(ONE), due=None, phase=Phase.PROGRESSING, started_at=hand.store.now())
     woken: list[tuple[list[str], bool]] = []
-    app.store.wake = lambda ids, *, look=True: woken.append((list(ids), look))
+    app.store.wake = lambda ids, *, read_numbers=True: woken.append((list(ids), read_numbers))
     for _ in range(2):
         _observed(app, [call(number)])
     assert woken == ([(["r1"], False)] if number == ONE else [])
