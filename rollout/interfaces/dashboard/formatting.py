@@ -75,19 +75,19 @@ def percent(share: float | None) -> str:
     return "–" if share is None else f"{round(share * 100, 2):g}\u00a0%"
 
 
-def percent0(share: float) -> str:
+def whole_percent(share: float) -> str:
     """A share of the way: `12 %`."""
     return f"{share * 100:.0f}\u00a0%"
 
 
-def percent1(share: float) -> str:
+def rate_percent(share: float) -> str:
     """A measured share, to a tenth: `12.3 %`."""
     return f"{share * 100:.1f}\u00a0%"
 
 
 def good_rate(arm: ArmCalls) -> str:
     """The share of good calls of an arm, to a tenth; an en dash without calls."""
-    return "–" if arm.rate is None else percent1(1 - arm.rate)
+    return "–" if arm.rate is None else rate_percent(1 - arm.rate)
 
 
 def points(share: float | None) -> str:

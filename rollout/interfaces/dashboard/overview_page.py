@@ -271,6 +271,6 @@ def evidence_of(verdict: GateVerdict | None) -> Evidence | None:
         elif proofs:
             safe.append(min(proof.part for proof in proofs))
     rollback, promotion = max(back), min(safe, default=0.0)
-    back_, safe_ = formatting.percent0(rollback), formatting.percent0(promotion)
+    back_, safe_ = formatting.whole_percent(rollback), formatting.whole_percent(promotion)
     label = f"{back_} of the way to a rollback, {safe_} to the proof that it is not worse"
     return Evidence(str(verdict.outcome), rollback, promotion, label)

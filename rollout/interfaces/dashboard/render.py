@@ -21,7 +21,7 @@ def environment(assets: Assets) -> Environment:
     made = report_pages.environment(TEMPLATES)
     made.filters |= {
         "percent": formatting.percent,
-        "percent1": formatting.percent1,
+        "rate_percent": formatting.rate_percent,
         "rate": formatting.good_rate,
         "points": formatting.points,
         "evidence": formatting.evidence,

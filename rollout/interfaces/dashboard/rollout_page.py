@@ -153,8 +153,10 @@ def _stands(m: MetricSummary) -> str:
     if proof >= 1:
         return "safe"
     if m.harm.part > proof:
-        return f"unknown, {formatting.percent0(m.harm.part)} of the way to harmful"
-    return "unknown, only watched" if m.proof is None else f"unknown, {formatting.percent0(proof)} of the way to safe"
+        return f"unknown, {formatting.whole_percent(m.harm.part)} of the way to harmful"
+    return (
+        "unknown, only watched" if m.proof is None else f"unknown, {formatting.whole_percent(proof)} of the way to safe"
+    )
 
 
 # ------------------------------------------------------------------ the worst calls
