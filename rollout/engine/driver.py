@@ -157,27 +157,27 @@ class Driver:
         if action.event is Event.HELD:
             held_at = Position(values.get("wave", r.position.wave), values.get("step", r.position.step))
             data = replace(data, position=held_at, reason=values.get("reason"))
-        if action.event in _TURNS:
+        if action.event in _WITH_RETREAT:
             data = replace(data, retreated=values.get("retreated", r.retreated))
-        if verdict is not None and action.event in _JUDGED:
+        if verdict is not None and action.event in _WITH_VERDICT:
             data, values["verdict"] = replace(data, verdict=verdict), verdict
         change = Change(rollout=values, targets=action.targets)
-        if action.event in _BY_HAND:
+        if action.event in _WITH_HAND_SPLIT:
             data = replace(data, by_hand=change.applied_to(r, r.updated_at).hand)
         now = self.store.commit(claim, change, [JournalEntry(str(action.event), SERVICE, action.why, data.to_json())])
         state.rollout = replace(change.applied_to(r, now), why=action.why, waiting_for=at_rest(phase))
         if action.event in (Event.BEGUN, Event.ADVANCED, Event.SHIPPED):
             self.on_step(state.rollout)
-        if action.event in _ANEW:
+        if action.event in _FORGET_SCAN_AFTER:
             state.scan = None  # earlier readings say nothing about the numbers after a write
 
 
-_TURNS = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
-_BY_HAND = frozenset({Event.CONFIRMED, Event.REACHED, Event.SHIPPED, Event.COMPLETED})
-_ANEW = frozenset(
+_WITH_RETREAT = frozenset({Event.RETREATED, Event.RETURNED, Event.REACHED})
+_WITH_HAND_SPLIT = frozenset({Event.CONFIRMED, Event.REACHED, Event.SHIPPED, Event.COMPLETED})
+_FORGET_SCAN_AFTER = frozenset(
     {Event.ADVANCED, Event.BEGUN, Event.SHIPPED, Event.FAILED, Event.REOPENED, Event.RETREATED, Event.RETURNED}
 )
-_JUDGED = frozenset(
+_WITH_VERDICT = frozenset(
     {
         Event.ADVANCED,
         Event.SHIPPED,
