@@ -30,7 +30,7 @@ LAST = 0.2  # seconds of sending in the last one: as long as the one before it t
 ROUNDS = 2  # writes per connection before they show the rate of all connections
 FIRST_ROUNDS = 8  # writes per connection in a batch, before the rate is known
 
-Deliver = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], BatchWrite]
+BatchWriter = Callable[[Rollout, Claim, tuple[Target, ...], Callable[[], None]], BatchWrite]
 
 
 class _Action:
@@ -39,19 +39,19 @@ class _Action:
     def __init__(
         self,
         targets: Iterable[Target],
-        deliver: Callable[[tuple[Target, ...], Callable[[], None]], BatchWrite],
+        write_batch: Callable[[tuple[Target, ...], Callable[[], None]], BatchWrite],
         size_for: Callable[[int], int],
         pool: ThreadPoolExecutor,
     ) -> None:
         self._left = deque(targets)
-        self._deliver, self._size_for, self._pool = deliver, size_for, pool
+        self._write_batch, self._size_for, self._pool = write_batch, size_for, pool
         self._under_way: deque[Future[BatchWrite]] = deque()
         self._stopped = threading.Event()
         self._lock = threading.Lock()
 
     def batches(self, first: int) -> Iterator[Callable[[], BatchWrite]]:
         """A call for each batch, in their order: the first does its work, the others wait for theirs."""
-        yield partial(self._deliver, self._take(first), self._begin_next)
+        yield partial(self._write_batch, self._take(first), self._begin_next)
         while self._under_way:
             yield self._under_way.popleft().result
 
@@ -64,7 +64,7 @@ class _Action:
             if self._left and not self._stopped.is_set():
                 batch = self._take(self._size_for(len(self._left)))
                 run = copy_context().run
-                self._under_way.append(self._pool.submit(run, self._deliver, batch, self._begin_next))
+                self._under_way.append(self._pool.submit(run, self._write_batch, batch, self._begin_next))
 
     def _take(self, size: int) -> tuple[Target, ...]:
         return tuple(self._left.popleft() for _ in range(min(size, len(self._left))))
@@ -112,7 +112,7 @@ class Batches:
         rollout: Rollout,
         claim: Claim,
         targets: tuple[Target, ...],
-        deliver: Deliver,
+        write_batch: BatchWriter,
         took: Callable[[BatchWrite], None],
         first: int | None = None,
     ) -> None:
@@ -123,7 +123,7 @@ class Batches:
         raised, once all of them have ended.
         """
         pool = self._pools[rollout.rollback_at is not None]
-        action = _Action(targets, partial(deliver, rollout, claim), self._size_for, pool)
+        action = _Action(targets, partial(write_batch, rollout, claim), self._size_for, pool)
         throughput = _Throughput()
         failed: BaseException | None = None
         for place, batch in enumerate(action.batches(first or self._first_of(len(targets)))):

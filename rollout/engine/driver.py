@@ -23,7 +23,7 @@ from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
 from rollout.domain.writes.answers import Trouble
-from rollout.engine.batches import Batches, Deliver
+from rollout.engine.batches import Batches, BatchWriter
 from rollout.engine.facts import FactFinder, Pass
 from rollout.engine.ports import Rollouts
 from rollout.engine.preflight import Preflight
@@ -79,13 +79,13 @@ class Driver:
                 case Read():
                     state.take(self.protocol.read(state.rollout, claim, action.numbers))
                 case Apply():
-                    self._deliver(state, claim, action.targets, self.protocol.apply)
+                    self._write_batches(state, claim, action.targets, self.protocol.apply)
                     state.stepped = True
                 case Restore():
                     # The first PATCH of a rollback leaves at once: it does not wait for a thousand intents.
                     few = None if state.restored else FIRST_RESTORED
                     state.restored = True
-                    self._deliver(state, claim, action.targets, self.protocol.restore, few)
+                    self._write_batches(state, claim, action.targets, self.protocol.restore, few)
                 case Begin():
                     self._begin(state, claim)
                 case BeginBatch():
@@ -96,15 +96,15 @@ class Driver:
 
     # -------------------------------------------------------------- acting
 
-    def _deliver(
-        self, state: Pass, claim: Claim, targets: tuple[Target, ...], deliver: Deliver, first: int | None = None
+    def _write_batches(
+        self, state: Pass, claim: Claim, targets: tuple[Target, ...], write_batch: BatchWriter, first: int | None = None
     ) -> None:
         def took(done: BatchWrite) -> None:
             if done.rejected:
                 self.facts.versions.forget()  # a refusal may mean that a version has just vanished: look again
             state.take(done)
 
-        self.batches.run(state.rollout, claim, targets, deliver, took, first)
+        self.batches.run(state.rollout, claim, targets, write_batch, took, first)
 
     def _begin(self, state: Pass, claim: Claim) -> None:
         r = state.rollout

@@ -192,7 +192,7 @@ class WriteProtocol:
                 return seen
             wanted = {t.number: wanted_lists(rollout, t) for t in ready}
             batch = _Batch(rollout, claim, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
-            done = self._deliver(batch, nearly)
+            done = self._write_batch(batch, nearly)
             if second := (*done.as_read, *done.changed):
                 # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: read it
                 # again before the second write.
@@ -225,7 +225,7 @@ class WriteProtocol:
         with self.numbers.session([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
             batch = _Batch(rollout, claim, session, targets, wanted, Kind.BASELINE)
-            return self._in_other_form(self._deliver(batch, nearly), batch)
+            return self._in_other_form(self._write_batch(batch, nearly), batch)
 
     def _in_other_form(self, done: BatchWrite, batch: _Batch) -> BatchWrite:
         """Write the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
@@ -237,7 +237,7 @@ class WriteProtocol:
         if not wanted:
             return done
         targets = [done.rollout.by_number[number] for number in wanted]
-        then = self._deliver(replace(batch, rollout=done.rollout, targets=targets, wanted=wanted, why=why))
+        then = self._write_batch(replace(batch, rollout=done.rollout, targets=targets, wanted=wanted, why=why))
         return replace(
             done,
             rollout=then.rollout,
@@ -251,7 +251,7 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- P3 to P7
 
-    def _deliver(self, batch: _Batch, nearly: Nearly = None) -> BatchWrite:
+    def _write_batch(self, batch: _Batch, nearly: Nearly = None) -> BatchWrite:
         """Take one batch through the phases of the protocol: intend, send, read back, record."""
         # The window opens before the intents are recorded: a slow database shortens it, never a horizon.
         send_by = self.clock.boot() + self.timing.send_window

@@ -11,7 +11,7 @@ import pytest
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.records import Claim
 from rollout.domain.lifecycle.state import Rollout, Target
-from rollout.engine.batches import FIRST, LAST, LONG, MIDDLE, Batches, Deliver
+from rollout.engine.batches import FIRST, LAST, LONG, MIDDLE, Batches, BatchWriter
 from rollout.engine.write_protocol import BatchWrite
 from tests.support.clock import START
 from tests.support.values import rollout, target
@@ -29,7 +29,7 @@ def batches() -> Iterator[Batches]:
     made.close()
 
 
-def run(batches: Batches, targets: tuple[Target, ...], send: Deliver, first: int | None = None) -> list[BatchWrite]:
+def run(batches: Batches, targets: tuple[Target, ...], send: BatchWriter, first: int | None = None) -> list[BatchWrite]:
     found: list[BatchWrite] = []
     batches.run(SOME, HELD, targets, send, found.append, first)
     return found

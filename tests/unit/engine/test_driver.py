@@ -111,11 +111,11 @@ class World:
         r: Rollout,
         claim: Claim,
         targets: Sequence[Target],
-        deliver: Any,
+        write_batch: Any,
         took: Callable[[BatchWrite], None],
         first: int | None,
     ) -> None:
-        self.log.append((deliver.__name__, tuple(t.number for t in targets), first))
+        self.log.append((write_batch.__name__, tuple(t.number for t in targets), first))
         took(self.done)
 
     def apply(self) -> None: ...
