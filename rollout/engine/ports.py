@@ -71,12 +71,12 @@ class NumberSession(Protocol):
         *,
         send_by: float,
         stop: Callable[[], bool],
-        nearly: Callable[[], None] | None = None,
+        when_nearly_done: Callable[[], None] | None = None,
     ) -> dict[str, Answer]:
         """Send each order exactly once, on a connection that was open before.
 
         No byte leaves after `send_by` (seconds of Clock.boot) or once `stop()` is true: such an
-        order comes back as UNREACHABLE: it was certainly not sent. `nearly` may be called, at most once and in
+        order comes back as UNREACHABLE: it was certainly not sent. `when_nearly_done` may be called, at most once and in
         any thread, once few orders are left and none so far was refused or failed.
         """
         ...

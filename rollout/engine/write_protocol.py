@@ -24,7 +24,7 @@ from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, outcomes, r
 from rollout.domain.writes.protocol import Finding, body_of, shows, wanted_lists
 from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
 
-Nearly = Callable[[], None] | None  # see NumberSession.write in ports
+WhenNearlyDone = Callable[[], None] | None  # see NumberSession.write in ports
 SERVICE = "service"  # the actor of everything that the service does by itself
 EQUAL = 3  # equal readings in a row are believed, even after a newer time stamp
 EQUAL_APART = 1.0  # seconds between them, at least; R, if that is more
@@ -133,10 +133,10 @@ class WriteProtocol:
             self.clock.sleep(self.timing.staleness)
             began = self.store.now()
             again = session.read(suspects, to_write=to_write)
-            scan = _laid_over(rollout, scan, absorb(rollout, shown(again), began, self.store.now()))
+            scan = _updated_scan(rollout, scan, absorb(rollout, shown(again), began, self.store.now()))
             if settles(rollout.phase) and (older := scan.numbers(Finding.STALE)):
-                agreed = self._agreed(session, {n: [got[n], again[n]] for n in older})
-                scan = _laid_over(rollout, scan, absorb(rollout, agreed, began, self.store.now(), agreed))
+                agreed = self._equal_readings(session, {n: [got[n], again[n]] for n in older})
+                scan = _updated_scan(rollout, scan, absorb(rollout, agreed, began, self.store.now(), agreed))
             got = {**got, **again}
         trouble, retry_after = reading_trouble(got)
         if trouble is None and (older := scan.numbers(Finding.STALE)):
@@ -146,7 +146,7 @@ class WriteProtocol:
         etags = {n: found.etag for n, found in got.items() if isinstance(found, Reading) and found.etag is not None}
         return BatchWrite(rollout, scan, trouble, retry_after, changes=changes, key_refused=refused, etags=etags)
 
-    def _agreed(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
+    def _equal_readings(self, session: NumberSession, seen: dict[str, list[Reading | Failure]]) -> dict[str, Reading]:
         """Read these numbers until there are `EQUAL` readings of each; return those whose readings were all equal."""
         while seen and len(next(iter(seen.values()))) < EQUAL:
             self.clock.sleep(max(self.timing.staleness, EQUAL_APART))
@@ -177,7 +177,9 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- writing forward
 
-    def apply(self, rollout: Rollout, claim: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
+    def apply(
+        self, rollout: Rollout, claim: Claim, targets: Sequence[Target], when_nearly_done: WhenNearlyDone = None
+    ) -> BatchWrite:
         """Write the split that is wanted to these targets, where they still show what we know (P2)."""
         numbers = [t.number for t in targets]
         with self.numbers.session(numbers) as session:
@@ -192,7 +194,7 @@ class WriteProtocol:
                 return seen
             wanted = {t.number: wanted_lists(rollout, t) for t in ready}
             batch = _Batch(rollout, claim, session, ready, wanted, Kind.FORWARD, etags=seen.etags)
-            done = self._write_batch(batch, nearly)
+            done = self._write_batch(batch, when_nearly_done)
             if second := (*done.as_read, *done.changed):
                 # A later wave's number, put back after an edit (`restore`), or one that was edited a moment ago: read it
                 # again before the second write.
@@ -209,7 +211,7 @@ class WriteProtocol:
                 )
                 done = self._in_other_form(done, replace(batch, etags=again.etags))
                 unchanged = {n: wanted[n] for n in done.changed if n in known}
-                done = self._again(done, replace(batch, etags={}), unchanged, _CHANGED)
+                done = self._write_again(done, replace(batch, etags={}), unchanged, _CHANGED)
             return replace(
                 done,
                 changes=(*seen.changes, *done.changes),
@@ -220,19 +222,23 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- writing back
 
-    def restore(self, rollout: Rollout, claim: Claim, targets: Sequence[Target], nearly: Nearly = None) -> BatchWrite:
+    def restore(
+        self, rollout: Rollout, claim: Claim, targets: Sequence[Target], when_nearly_done: WhenNearlyDone = None
+    ) -> BatchWrite:
         """Write the baselines back unconditionally: the rollback was ordered after any edit."""
         with self.numbers.session([t.number for t in targets], urgent=True) as session:
             wanted = {t.number: dict(t.baseline) for t in targets}
             batch = _Batch(rollout, claim, session, targets, wanted, Kind.BASELINE)
-            return self._in_other_form(self._write_batch(batch, nearly), batch)
+            return self._in_other_form(self._write_batch(batch, when_nearly_done), batch)
 
     def _in_other_form(self, done: BatchWrite, batch: _Batch) -> BatchWrite:
         """Write the baselines that Retell refused as they were read in the form that adds up to exactly 1."""
         wanted = {number: exact_lists(done.rollout.by_number[number].baseline) for number in done.as_read}
-        return self._again(done, batch, wanted, _REFUSED)
+        return self._write_again(done, batch, wanted, _REFUSED)
 
-    def _again(self, done: BatchWrite, batch: _Batch, wanted: Mapping[str, Mapping[str, Any]], why: str) -> BatchWrite:
+    def _write_again(
+        self, done: BatchWrite, batch: _Batch, wanted: Mapping[str, Mapping[str, Any]], why: str
+    ) -> BatchWrite:
         """Write these numbers of a batch that is done once more."""
         if not wanted:
             return done
@@ -251,13 +257,13 @@ class WriteProtocol:
 
     # -------------------------------------------------------------- P3 to P7
 
-    def _write_batch(self, batch: _Batch, nearly: Nearly = None) -> BatchWrite:
+    def _write_batch(self, batch: _Batch, when_nearly_done: WhenNearlyDone = None) -> BatchWrite:
         """Take one batch through the phases of the protocol: intend, send, read back, record."""
         # The window opens before the intents are recorded: a slow database shortens it, never a horizon.
         send_by = self.clock.boot() + self.timing.send_window
         batch, intended, intents = self._intend(batch)
         began = self.clock.boot()
-        answers = self._send(batch, intents, send_by, nearly)
+        answers = self._send(batch, intents, send_by, when_nearly_done)
         ended = self.clock.boot()
         found = self._read_back(batch, intents, answers)
         rollout, settled = self._record_outcomes(batch, found)
@@ -314,14 +320,14 @@ class WriteProtocol:
         )
 
     def _send(
-        self, batch: _Batch, intents: Mapping[str, Write], send_by: float, nearly: Nearly
+        self, batch: _Batch, intents: Mapping[str, Write], send_by: float, when_nearly_done: WhenNearlyDone
     ) -> Mapping[str, Answer]:
         """P4: send each intent once, on a connection that is open. Forward writes end when a command takes over."""
         return batch.session.write(
             [Order(w.number, w.body, batch.etags.get(w.number)) for w in intents.values()],
             send_by=send_by,
             stop=lambda: batch.is_forward and self._is_interrupted(batch),
-            nearly=nearly,
+            when_nearly_done=when_nearly_done,
         )
 
     def _read_back(self, batch: _Batch, intents: Mapping[str, Write], answers: Mapping[str, Answer]) -> SentBatch:
@@ -330,7 +336,7 @@ class WriteProtocol:
         unclear = [n for n, a in answers.items() if a.failure is None or a.failure.trouble in _READ_BACK]
         backs = session.read(unclear) if unclear else {}
         doubted = {} if batch.is_forward else _doubted(batch.rollout, intents, answers, backs)
-        agreed = self._agreed(session, doubted)
+        agreed = self._equal_readings(session, doubted)
         perhaps_gone = [n for n, a in answers.items() if a.failure and a.failure.status in (404, 422)]
         gone = session.read(perhaps_gone) if perhaps_gone else {}
         return SentBatch(intents, answers, answered_at, backs, gone, frozenset(agreed))
@@ -357,7 +363,7 @@ class WriteProtocol:
         return self.interrupted(batch.rollout.id, batch.claim.epoch)
 
 
-def _laid_over(rollout: Rollout, scan: NumberScan, later: NumberScan) -> NumberScan:
+def _updated_scan(rollout: Rollout, scan: NumberScan, later: NumberScan) -> NumberScan:
     """The scan with a second reading of some numbers in place of the first."""
     again = {w.id for w in rollout.writes if w.number in later.findings}
     kept = Change(

@@ -146,7 +146,7 @@ class SimSession:
         *,
         send_by: float,
         stop: Callable[[], bool],
-        nearly: Callable[[], None] | None = None,
+        when_nearly_done: Callable[[], None] | None = None,
     ) -> dict[str, Answer]:
         world, clock = self._world, self._retell.clock
         answers: dict[str, Answer] = {}

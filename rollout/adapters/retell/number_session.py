@@ -24,7 +24,7 @@ from rollout.domain.phone_numbers import is_e164
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.engine.ports import Clock
 
-# A session is nearly through when so many requests are left for each connection, and one for each page of the list: as
+# A session is nearly done when so many requests are left for each connection, and one for each page of the list: as
 # long as another session needs to read its numbers and to record its intents.
 AHEAD = 4
 MOST_OPEN = 256  # connections of one session to a server that closes after each answer
@@ -33,7 +33,7 @@ T = TypeVar("T")
 Outcome = Reading | Failure
 
 
-class _NearlyThrough:
+class _NearlyDone:
     """Tells once that at least `some` orders are answered and at most `few` wait; never after a failure."""
 
     def __init__(self, tell: Callable[[], None] | None, some: int, few: int) -> None:
@@ -130,7 +130,7 @@ class RetellSession:
         *,
         send_by: float,
         stop: Callable[[], bool],
-        nearly: Callable[[], None] | None = None,
+        when_nearly_done: Callable[[], None] | None = None,
     ) -> dict[str, Answer]:
         """PATCH each order at most once; none after `send_by` (seconds of Clock.boot) or `stop()`.
 
@@ -145,7 +145,7 @@ class RetellSession:
             if (failure := self._forbidden(order.number)) is not None
         }
         waiting = deque(order for order in orders if order.number not in answers)
-        tell = self._nearly_through(nearly if not answers else None, len(waiting))
+        tell = self._nearly_done(when_nearly_done if not answers else None, len(waiting))
 
         def refusal() -> str | None:
             if stop():
@@ -170,11 +170,11 @@ class RetellSession:
         answers |= {order.number: Answer(None, failure=self._trouble) for order in waiting}
         return {order.number: answers[order.number] for order in orders}
 
-    def _nearly_through(self, tell: Callable[[], None] | None, orders: int) -> _NearlyThrough:
-        # Behind an older session it gets few threads, and is not nearly through before it has had all of them.
+    def _nearly_done(self, tell: Callable[[], None] | None, orders: int) -> _NearlyDone:
+        # Behind an older session it gets few threads, and is not nearly done before it has had all of them.
         some = min(self._concurrency, orders // 2)
         reads = 0 if self._urgent else self._listing.pages  # what goes back is not read before
-        return _NearlyThrough(tell, some, self._concurrency * (AHEAD + reads))
+        return _NearlyDone(tell, some, self._concurrency * (AHEAD + reads))
 
     def _forbidden(self, number: str) -> Failure | None:
         if not is_e164(number):

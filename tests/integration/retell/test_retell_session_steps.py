@@ -416,14 +416,14 @@ def test_a_number_that_is_not_allowed_or_none_is_rejected_and_the_others_are_wri
     assert [ask.number for ask, _ in world.sent] == [NUMBERS[0]]
 
 
-# ------------------------------------------------------------------ nearly through
+# ------------------------------------------------------------------ nearly done
 
 
 def told(world: World, orders: Sequence[Order]) -> list[int]:
-    """How many orders had been sent when the session said that it is nearly through."""
+    """How many orders had been sent when the session said that it is nearly done."""
     said: list[int] = []
     with world.session:
-        written(world, orders, nearly=lambda: said.append(len(world.sent)))
+        written(world, orders, when_nearly_done=lambda: said.append(len(world.sent)))
     return said
 
 

@@ -113,7 +113,7 @@ def test_a_session_says_so_while_as_much_is_left_as_the_next_one_needs_to_begin(
             [Order(n, BODY) for n in NUMBERS],
             send_by=made._clock.boot() + 30,
             stop=lambda: False,
-            nearly=lambda: told.append(done[0]),
+            when_nearly_done=lambda: told.append(done[0]),
         )
     (at,) = told
     wanted = 4 * (AHEAD + pages)

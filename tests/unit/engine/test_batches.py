@@ -36,7 +36,7 @@ def run(batches: Batches, targets: tuple[Target, ...], send: BatchWriter, first:
 
 
 class Sender:
-    """Notes what it was given; says that it is nearly through, or not."""
+    """Notes what it was given; says that it is nearly done, or not."""
 
     def __init__(self, *, nearly: bool, seconds: float = 1.0, unclean_at: int = -1) -> None:
         self.nearly, self.seconds, self.unclean_at = nearly, seconds, unclean_at
@@ -44,13 +44,15 @@ class Sender:
         self.threads: set[str] = set()
         self.lock = threading.Lock()
 
-    def __call__(self, r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def __call__(
+        self, r: Rollout, claim: Claim, targets: tuple[Target, ...], when_nearly_done: Callable[[], None]
+    ) -> BatchWrite:
         with self.lock:
             place = len(self.given)
             self.given.append([t.ord for t in targets])
             self.threads.add(threading.current_thread().name)
         if self.nearly and place != self.unclean_at:
-            nearly()
+            when_nearly_done()
         trouble = "Retell said no" if place == self.unclean_at else None
         return BatchWrite(r, trouble=trouble, sent=len(targets), seconds=self.seconds)
 
@@ -84,9 +86,9 @@ def test_a_batch_with_a_trouble_is_the_last(batches: Batches) -> None:
 def test_what_one_raises_is_raised_when_all_have_ended(batches: Batches) -> None:
     ended: list[int] = []
 
-    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], when_nearly_done: Callable[[], None]) -> BatchWrite:
         if targets[0].ord == 0:
-            nearly()
+            when_nearly_done()
             raise ClaimLost(rollout_id="r1")
         time.sleep(0.1)
         ended.append(targets[0].ord)
@@ -123,9 +125,9 @@ def test_the_size_follows_what_was_sent(sent: int, seconds: float, unsent: int, 
 def test_what_each_batch_did_is_told_while_later_ones_are_under_way(batches: Batches) -> None:
     told, late = threading.Event(), threading.Event()
 
-    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], when_nearly_done: Callable[[], None]) -> BatchWrite:
         if targets[0].ord == 0:
-            nearly()
+            when_nearly_done()
         else:
             late.set()
             assert told.wait(10), "the first batch was told of only after this one"
@@ -147,8 +149,8 @@ def test_batches_that_overlap_share_the_rate(batches: Batches) -> None:
     sent_at = iter((1.0, 2.0))
     seconds = iter((1.0, 2.0))
 
-    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
-        nearly()
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], when_nearly_done: Callable[[], None]) -> BatchWrite:
+        when_nearly_done()
         return BatchWrite(r, sent=len(targets), seconds=next(seconds), sent_at=next(sent_at))
 
     run(batches, FLEET[:20], send)
@@ -162,9 +164,9 @@ def sizes(batches: Batches, count: int) -> list[int]:
     fleet = tuple(target(f"+1415{7000000 + i}", ord=i) for i in range(count))
     given: list[tuple[Target, ...]] = []
 
-    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], when_nearly_done: Callable[[], None]) -> BatchWrite:
         given.append(targets)
-        nearly()
+        when_nearly_done()
         size = len(targets)
         return BatchWrite(r, sent=size, seconds=size / RATE, sent_at=(targets[-1].ord + 1) / RATE)
 
@@ -267,8 +269,8 @@ def test_two_writes_of_each_connection_show_what_all_get_through(batches: Batche
 
 
 def test_the_first_error_of_several_is_raised(batches: Batches) -> None:
-    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], nearly: Callable[[], None]) -> BatchWrite:
-        nearly()
+    def send(r: Rollout, claim: Claim, targets: tuple[Target, ...], when_nearly_done: Callable[[], None]) -> BatchWrite:
+        when_nearly_done()
         raise ClaimLost(f"at {targets[0].ord}", rollout_id="r1")
 
     with pytest.raises(ClaimLost, match="at 0"):

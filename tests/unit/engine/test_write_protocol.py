@@ -18,7 +18,7 @@ from rollout.domain.lifecycle.state import Kind, Position, Rollout, Target, Targ
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.domain.writes.drift import Blocked, absorb
 from rollout.domain.writes.protocol import Finding, lists_at
-from rollout.engine.write_protocol import BatchWrite, Timing, WriteProtocol, _laid_over
+from rollout.engine.write_protocol import BatchWrite, Timing, WriteProtocol, _updated_scan
 from tests.support.clock import START, FakeClock
 from tests.support.values import FIELD, ONE, TWO, confirmed, entry, only, plan, rollout, target, write
 
@@ -108,7 +108,7 @@ class World:
         return found
 
     def write(
-        self, orders: Sequence[Order], *, send_by: float, stop: Callable[[], bool], nearly: object = None
+        self, orders: Sequence[Order], *, send_by: float, stop: Callable[[], bool], when_nearly_done: object = None
     ) -> dict[str, Answer]:
         self.log.append(("write", [o.number for o in orders], round(send_by - self.boot(), 3), stop()))
         self.orders += orders
@@ -511,6 +511,6 @@ def test_what_a_first_reading_said_of_a_write_is_forgotten_with_what_it_said_of_
     )
     assert first.findings == {ONE: Finding.DRIFT, TWO: Finding.NOT_APPLIED}
     assert set(first.change.writes) == {"w1", "w2"}, "both horizons are over"
-    scan = _laid_over(r, first, absorb(r, {ONE: Blocked.UNREACHABLE}, LATER, LATER))
+    scan = _updated_scan(r, first, absorb(r, {ONE: Blocked.UNREACHABLE}, LATER, LATER))
     assert scan.findings == {ONE: Blocked.UNREACHABLE, TWO: Finding.NOT_APPLIED}
     assert set(scan.change.writes) == {"w2"}
