@@ -16,7 +16,7 @@ from rollout.domain.gates.counting import (
     quarter,
     tabulate,
 )
-from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
+from rollout.domain.gates.observations import Observations, baseline_pairs, position_index, share
 from rollout.domain.gates.profiles import GateConfig, before_full
 from rollout.domain.gates.tally import Cell, Tally, strata_of
 from rollout.domain.lifecycle.state import Rollout
@@ -35,7 +35,7 @@ def tally_of(
     shares[step - 1] = share(rollout.weights_at(rollout.step), arm, against)
     return Tally(
         cells=tuple(sorted(cells, key=lambda c: (abs(c.position), c.day))),
-        position=index(plan, rollout.position, rollout.hand),
+        position=position_index(plan, rollout.position, rollout.hand),
         step=step,
         weight=shares[step - 1],
         unavailable=seen.unavailable,

@@ -38,7 +38,7 @@ class Observations:
             if begun is not None:
                 since, position, retreated, hand = begun
                 if weights := _weights(plan, position, hand, wave):
-                    part, place = share(weights, arm, against), index(plan, position, hand)
+                    part, place = share(weights, arm, against), position_index(plan, position, hand)
                     if retreated is not None:
                         # Its calls are evidence at the retreat's weight, and none of the position's own calls.
                         part, place = min(part, retreated / splits.TOTAL), -place
@@ -57,7 +57,7 @@ class Observations:
         if rollout.confirmed_at is None:
             return 0
         arms = {ref.pair for ref in rollout.plan.arms.values()}
-        away = self._away()
+        away = self._retreat_spans()
         return sum(
             1
             for c in self.calls
@@ -67,7 +67,7 @@ class Observations:
             and not any(since <= c.started_at and (end is None or c.started_at < end) for since, end in away)
         )
 
-    def _away(self) -> list[tuple[datetime, datetime | None]]:
+    def _retreat_spans(self) -> list[tuple[datetime, datetime | None]]:
         """The times from each retreat's order until the position's weights were read back again."""
         away: list[tuple[datetime, datetime | None]] = []
         for kind, at, text in self.weight_changes:
@@ -129,6 +129,6 @@ def share(weights: Mapping[str, int], arm: str, against: str | None = None) -> f
     return own / (own + rest) if own + rest else 0.0
 
 
-def index(plan: Plan, position: Position, hand: HandSplit | None = None) -> float:
+def position_index(plan: Plan, position: Position, hand: HandSplit | None = None) -> float:
     """A position as a number, in the order in which they are reached; a person's split lies behind its position's."""
     return (position.wave - 1) * plan.last_step + position.step + (0 if hand is None else hand.number / 1000)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from rollout.domain.gates.observations import index, share
+from rollout.domain.gates.observations import position_index, share
 from rollout.domain.gates.tally import Cell
 from rollout.domain.gates.verdict import Verdict
 from rollout.domain.lifecycle.commands import parse_position
@@ -110,7 +110,7 @@ def _cells(r: Rollout, arm: str, verdict: Verdict, period: WeightPeriod) -> list
     """The cells of one position; those at other weights than its own are other waves'."""
     position = parse_position(period.position)
     weights = r.plan.weights(position.step) if period.by_hand is None else period.by_hand.weights
-    place, wanted = index(r.plan, position, period.by_hand), share(weights, arm)
+    place, wanted = position_index(r.plan, position, period.by_hand), share(weights, arm)
     if period.retreated is not None:
         place, wanted = -place, min(wanted, period.retreated / splits.TOTAL)
     return [c for c in verdict.evidence.tally.cells if c.position == place and abs(c.weight - wanted) < 1e-9]

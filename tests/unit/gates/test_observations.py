@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from rollout.domain.gates.counting import WeightSpan
-from rollout.domain.gates.observations import Observations, baseline_pairs, index, share
+from rollout.domain.gates.observations import Observations, baseline_pairs, position_index, share
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position
 from tests.support import retreating
@@ -173,7 +173,7 @@ def test_an_arms_share_is_among_its_own_calls_and_the_baselines() -> None:
 
 
 def test_positions_are_counted_in_the_order_in_which_they_are_reached() -> None:
-    assert [index(TWO_WAVES, Position(w, s)) for w in (1, 2) for s in (1, 2, 3)] == [1, 2, 3, 4, 5, 6]
+    assert [position_index(TWO_WAVES, Position(w, s)) for w in (1, 2) for s in (1, 2, 3)] == [1, 2, 3, 4, 5, 6]
 
 
 # ------------------------------------------------------------------ weights that a person set
