@@ -14,7 +14,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.splits import splits
 from rollout.interfaces.dashboard import call_charts, charts
-from rollout.interfaces.dashboard.page_state import Line
+from rollout.interfaces.dashboard.page_state import HistoryLine
 from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
 from rollout.interfaces.views.value_text import metric
 
@@ -38,7 +38,7 @@ class HistoryCharts:
     rates: tuple[RateChart, ...]
 
 
-def history(r: Rollout, lines: Sequence[Line], now: datetime, width: int) -> HistoryCharts | None:
+def history(r: Rollout, lines: Sequence[HistoryLine], now: datetime, width: int) -> HistoryCharts | None:
     """The charts of a rollout; None before anything was asked."""
     asked, read, stood, end = weight_history(r.plan, lines, now)
     if not r.phase.is_final:

@@ -31,7 +31,7 @@ MOST_LINES = 50_000  # kept of all journals together
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class HistoryLine:
     """One journal entry as the page shows it; `position` is WAVE.STEP where the entry names one."""
 
     seq: int
@@ -55,9 +55,9 @@ class PageState:
         self.assets = Assets()
         self.templates = environment(self.assets)
         self._lock = threading.Lock()
-        self._lines: OrderedDict[str, list[Line]] = OrderedDict()
+        self._lines: OrderedDict[str, list[HistoryLine]] = OrderedDict()
 
-    def history(self, id_: str) -> list[Line]:
+    def history(self, id_: str) -> list[HistoryLine]:
         """The whole journal of a rollout, oldest first.
 
         Its lines are kept, for a fleet's entries are long: entries never change, so only new ones are read.
@@ -84,13 +84,13 @@ def _trouble(services: Sequence[ServiceHeartbeat]) -> str:
     return next((s.trouble for s in services if s.trouble), "")
 
 
-def line_of(entry: RecordedEntry) -> Line:
+def line_of(entry: RecordedEntry) -> HistoryLine:
     """A journal entry, reduced to what people read."""
     data = entry.data
     said = parse(entry.kind, data)
     position = said.position if isinstance(said, IntendedBatch | ServiceEvent | CommandGiven) else None
     is_baseline = isinstance(said, IntendedBatch | SettledBatch) and said.kind is Kind.BASELINE
-    return Line(
+    return HistoryLine(
         entry.seq,
         entry.at,
         entry.actor,

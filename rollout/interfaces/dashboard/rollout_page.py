@@ -21,7 +21,7 @@ from rollout.engine.gate_check import config_of
 from rollout.interfaces.auth.roles import Caller, Right
 from rollout.interfaces.dashboard import buttons, charts, evidence_charts, formatting, history_charts, rollout_sentences
 from rollout.interfaces.dashboard.overview_page import needs_answer, row
-from rollout.interfaces.dashboard.page_state import Line, PageState
+from rollout.interfaces.dashboard.page_state import HistoryLine, PageState
 from rollout.interfaces.dashboard.paging import page_of
 from rollout.interfaces.dashboard.weight_history import weight_history
 from rollout.interfaces.views import agent_tests, gates, rollout, value_text
@@ -84,7 +84,7 @@ def ahead(page_state: PageState, r: Rollout) -> str | Sequence[tuple[str, dateti
     return found if len(found) == len(rows) else backend.timetable(r) or ""
 
 
-def _seen_now(r: Rollout, lines: Sequence[Line], now: datetime) -> charts.Observed | None:
+def _seen_now(r: Rollout, lines: Sequence[HistoryLine], now: datetime) -> charts.Observed | None:
     """The share of calls that reached the canary since the current weight was read back."""
     if r.phase.is_final:
         return None
@@ -248,7 +248,7 @@ def _target(t: Target) -> TargetRow:
     )
 
 
-def journal(lines: Sequence[Line], before: str) -> dict[str, Any]:
+def journal(lines: Sequence[HistoryLine], before: str) -> dict[str, Any]:
     """A page of journal lines, newest first, with lines about single writes folded.
 
     `before`: only lines older than this sequence number.
@@ -272,9 +272,9 @@ class Fold:
     """Neighbouring journal lines; `writes`: they are about single writes, and stay folded until the reader opens them."""
 
     writes: bool
-    lines: Sequence[Line]
+    lines: Sequence[HistoryLine]
 
 
-def folded(lines: Sequence[Line]) -> list[Fold]:
+def folded(lines: Sequence[HistoryLine]) -> list[Fold]:
     """The lines in their order, those about writes put together."""
     return [Fold(writes, list(part)) for writes, part in groupby(lines, key=lambda line: line.kind in WRITES)]

@@ -10,7 +10,7 @@ from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.interfaces.dashboard import charts
-from rollout.interfaces.dashboard.page_state import Line
+from rollout.interfaces.dashboard.page_state import HistoryLine
 
 
 class WeightPeriod(NamedTuple):
@@ -25,13 +25,13 @@ class WeightPeriod(NamedTuple):
 
 
 def weight_history(
-    plan: Plan, lines: Sequence[Line], now: datetime
+    plan: Plan, lines: Sequence[HistoryLine], now: datetime
 ) -> tuple[list[charts.Moment], list[charts.Moment], list[WeightPeriod], datetime]:
     """From the journal: (asked, read back, every time in which a weight was live, the last moment)."""
     asked: list[charts.Moment] = []
     read: list[charts.Moment] = []
     stood: list[WeightPeriod] = []
-    since: Line | None = None
+    since: HistoryLine | None = None
     last_intent: tuple[str | None, int | None, HandSplit | None] | None = None
     for line in lines:
         if line.kind == "intended":
@@ -74,11 +74,11 @@ _ENDS = frozenset(
 )
 
 
-def _period(since: Line, end: datetime) -> WeightPeriod:
+def _period(since: HistoryLine, end: datetime) -> WeightPeriod:
     return WeightPeriod(since.position or "", since.retreated, since.at, end, since.by_hand)
 
 
-def _weight_of(plan: Plan, line: Line) -> float:
+def _weight_of(plan: Plan, line: HistoryLine) -> float:
     hand = line.by_hand
     weight = _weight(plan, line.position) if hand is None else sum(hand.weights.values()) / splits.TOTAL
     return weight if line.retreated is None else min(weight, line.retreated / splits.TOTAL)
