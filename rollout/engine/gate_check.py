@@ -98,7 +98,7 @@ class GateCheck:
         first = rollout.history is not None and rollout.history.edition == 1
         return Observations(
             calls=stored.calls,
-            weight_changes=stored.weight_changes,
+            weight_events=stored.weight_events,
             limits=self._limits(rollout) if first else {},
             unavailable=_unavailable(rollout, stored.marks, now),
             fetched=_fetched(rollout, stored.marks),

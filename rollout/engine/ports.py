@@ -18,6 +18,7 @@ from rollout.domain.decide.actions import Wait
 from rollout.domain.decide.facts import Opening
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
+from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import (
@@ -270,12 +271,12 @@ class AccountLimits(Protocol):
 class StoredCalls:
     """The stored calls of a rollout at one moment.
 
-    calls: those since it began, oldest first. weight_changes: (kind, at, data) of the journal entries at which a weight
-    became live or stopped being live. marks: by number and channel.
+    calls: those since it began, oldest first. weight_events: the journal entries at which a weight became live or
+    stopped being live, oldest first. marks: by number and channel.
     """
 
     calls: Sequence[CallRecord]
-    weight_changes: Sequence[tuple[str, datetime, str]]
+    weight_events: Sequence[WeightEvent]
     marks: Mapping[tuple[str, str], FetchMark]
 
 

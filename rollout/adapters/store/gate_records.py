@@ -12,9 +12,12 @@ from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import journal, looks, rollouts
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict, StoredLook
+from rollout.domain.gates.weight_events import KINDS, WeightEvent
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.ports import StoredCalls
+
+_KINDS = sorted(map(str, KINDS))
 
 
 class StoredGateRecords:
@@ -28,7 +31,7 @@ class StoredGateRecords:
         with self.database.read() as connection:
             return StoredCalls(
                 observations.calls(connection, numbers, channels, _began(rollout)),
-                weight_changes(connection, rollout.id),
+                weight_events(connection, rollout.id),
                 observations.marks_of(connection, numbers),
             )
 
@@ -95,34 +98,14 @@ def looks_of(connection: Connection, rollout_id: str, most: int | None = None) -
     return [StoredLook(*row) for row in connection.execute(query)]
 
 
-def weight_changes(connection: Connection, rollout_id: str) -> list[tuple[str, datetime, str]]:
-    """(kind, at, data) of the journal entries that begin or end a time in which a weight was live."""
-    kinds = (
-        "confirmed",
-        "advanced",
-        "promote",
-        "set",
-        "shipped",
-        "rollback",
-        "failed",
-        "failure_paused",
-        "held",
-        "adopt",
-        "restore",
-        "completed",
-        "restored_outside",
-        "ended",
-        "stop",
-        "retreated",
-        "returned",
-        "reached",
-    )
+def weight_events(connection: Connection, rollout_id: str) -> list[WeightEvent]:
+    """The journal entries that begin or end a time in which a weight was live, oldest first."""
     query = (
         select(journal.c.kind, journal.c.at, journal.c.data)
-        .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(kinds))
+        .where(journal.c.rollout_id == rollout_id, journal.c.kind.in_(_KINDS))
         .order_by(journal.c.seq)
     )
-    return [(row.kind, row.at, row.data) for row in connection.execute(query)]
+    return [WeightEvent.from_journal(*row) for row in connection.execute(query)]
 
 
 def set_history(connection: Connection, rollout_id: str, history: BaselineHistory) -> BaselineHistory:

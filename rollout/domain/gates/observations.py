@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from rollout.domain.gates.counting import WeightSpan
+from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
+from rollout.domain.lifecycle.machine import CommandKind, Event, HeldReason
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.plan.plan import Plan
@@ -22,7 +23,7 @@ class Observations:
     """The observations that a gate check is made from. fetched: calls were read since the rollout began."""
 
     calls: Sequence[CallRecord]
-    weight_changes: Sequence[tuple[str, datetime, str]]
+    weight_events: Sequence[WeightEvent]
     limits: Mapping[str, float]
     unavailable: str | None
     fetched: bool = True
@@ -30,27 +31,14 @@ class Observations:
     def spans(self, plan: Plan, arm: str, wave: int, against: str | None = None) -> list[WeightSpan]:
         """The times in which one confirmed weight was live on the numbers of one wave; of `share`."""
         spans: list[WeightSpan] = []
-        begun: tuple[datetime, Position, int | None, HandSplit | None] | None = None
-        weight_changes: list[tuple[str, datetime | None, str]] = [*self.weight_changes, ("end", None, "")]
-        for kind, at, text in weight_changes:
-            if kind in ("adopt", "completed") or (kind == "held" and json.loads(text).get("reason") not in _BREAKS):
+        begun: WeightEvent | None = None
+        for event in self.weight_events:
+            if event.kind in _CONTINUES or (event.kind == Event.HELD and _reason(event) not in _BREAKS):
                 continue
             if begun is not None:
-                since, position, retreated, hand = begun
-                if weights := _weights(plan, position, hand, wave):
-                    part, place = share(weights, arm, against), position_index(plan, position, hand)
-                    if retreated is not None:
-                        # Its calls are evidence at the retreat's weight, and none of the position's own calls.
-                        part, place = min(part, retreated / splits.TOTAL), -place
-                    spans.append(WeightSpan(since, at, part, place))
-                begun = None
-            if kind in ("confirmed", "reached") and at is not None:
-                document = json.loads(text)
-                wave_, _, step_ = document["position"].partition(".")
-                set_ = document.get("by_hand")
-                hand = None if set_ is None else HandSplit.from_json(set_)
-                begun = (at, Position(int(wave_), int(step_)), document.get("retreated"), hand)
-        return spans
+                spans += _span(plan, begun, event.at, arm, wave, against)
+            begun = event if event.kind in (Event.CONFIRMED, Event.REACHED) else None
+        return spans if begun is None else [*spans, *_span(plan, begun, None, arm, wave, against)]
 
     def calls_in_step(self, rollout: Rollout) -> int:
         """Canary calls (of any arm) that started since the position was confirmed, at its weights."""
@@ -70,12 +58,12 @@ class Observations:
     def _retreat_spans(self) -> list[tuple[datetime, datetime | None]]:
         """The times from each retreat's order until the position's weights were read back again."""
         away: list[tuple[datetime, datetime | None]] = []
-        for kind, at, text in self.weight_changes:
+        for event in self.weight_events:
             down = bool(away) and away[-1][1] is None
-            if kind == "retreated" and not down:
-                away.append((at, None))
-            elif down and (kind == "confirmed" or (kind == "reached" and json.loads(text).get("retreated") is None)):
-                away[-1] = (away[-1][0], at)
+            if event.kind == Event.RETREATED and not down:
+                away.append((event.at, None))
+            elif down and (event.kind == Event.CONFIRMED or (event.kind == Event.REACHED and not _is_retreat(event))):
+                away[-1] = (away[-1][0], event.at)
         return away
 
     def delays(self, now: datetime) -> list[float]:
@@ -97,6 +85,31 @@ class Observations:
         return None if length < 60 else sum(1 for s in started if s >= first) * 86_400 / length
 
 
+def _span(
+    plan: Plan, begun: WeightEvent, end: datetime | None, arm: str, wave: int, against: str | None
+) -> list[WeightSpan]:
+    """The time from a read-back on, on the numbers of one wave; none before the wave begins."""
+    event = begun.data
+    if event is None or event.position is None:
+        return []
+    weights = _weights(plan, event.position, event.by_hand, wave)
+    if not weights:
+        return []
+    part, place = share(weights, arm, against), position_index(plan, event.position, event.by_hand)
+    if event.retreated is not None:
+        # Its calls are evidence at the retreat's weight, and none of the position's own calls.
+        part, place = min(part, event.retreated / splits.TOTAL), -place
+    return [WeightSpan(begun.at, end, part, place)]
+
+
+def _reason(event: WeightEvent) -> str | None:
+    return None if event.data is None else event.data.reason
+
+
+def _is_retreat(event: WeightEvent) -> bool:
+    return event.data is not None and event.data.retreated is not None
+
+
 def _weights(plan: Plan, position: Position, hand: HandSplit | None, wave: int) -> Mapping[str, int]:
     """Basis points of each arm on a wave's numbers at this position or person's split; empty before the wave begins."""
     if hand is not None and (hand.ships is not None or wave == position.wave):
@@ -106,8 +119,9 @@ def _weights(plan: Plan, position: Position, hand: HandSplit | None, wave: int) 
     return plan.weights(plan.last_step if wave < position.wave else position.step)
 
 
+_CONTINUES: frozenset[str] = frozenset({CommandKind.ADOPT, Event.COMPLETED})
 # Held for one of these reasons, the live split is not the one we confirmed.
-_BREAKS = frozenset({"drift", "identity"})
+_BREAKS: frozenset[str] = frozenset({HeldReason.DRIFT, HeldReason.IDENTITY})
 
 
 def baseline_pairs(targets: Iterable[Target]) -> set[tuple[str, int]]:

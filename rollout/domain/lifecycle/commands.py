@@ -19,7 +19,7 @@ from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.columns import RolloutColumns, TargetColumns, confirmed_at_step, emptied
 from rollout.domain.lifecycle.entries import CommandGiven, PromoteGiven
-from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, HeldReason, PausedBy, Phase, after
+from rollout.domain.lifecycle.machine import KEEP_BASELINE, CommandKind, Event, HeldReason, PausedBy, Phase, after
 from rollout.domain.lifecycle.records import CommandEffect, JournalEntry, Request
 from rollout.domain.lifecycle.state import Position, Rollout, Target, TargetState
 from rollout.domain.one_line import one_line
@@ -92,7 +92,9 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         what = f"from {r.position} to {goal}"
     data = PromoteGiven(r.position, goal or r.position, full).to_json()
     return CommandEffect(
-        Change(rollout=values), JournalEntry("promote", by.actor, by.reason, data), f"promoted by a person: {what}"
+        Change(rollout=values),
+        JournalEntry(str(CommandKind.PROMOTE), by.actor, by.reason, data),
+        f"promoted by a person: {what}",
     )
 
 
@@ -109,7 +111,9 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Command
         "paused_by": PausedBy.PERSON if by.alert is None else PausedBy.ALERT,
     }
     return CommandEffect(
-        Change(rollout=values), JournalEntry("pause", by.actor, by.reason, _asked(r, by)), f"paused by {_who(by)}"
+        Change(rollout=values),
+        JournalEntry(str(CommandKind.PAUSE), by.actor, by.reason, _asked(r, by)),
+        f"paused by {_who(by)}",
     )
 
 
@@ -125,7 +129,9 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Comman
     if r.phase is Phase.PAUSED and r.paused_by is PausedBy.DECISION:
         values["back_at"] = now  # the test continues, and is decided again after as long
     return CommandEffect(
-        Change(rollout=values), JournalEntry("resume", by.actor, by.reason, state_of(r)), "resumed by a person"
+        Change(rollout=values),
+        JournalEntry(str(CommandKind.RESUME), by.actor, by.reason, state_of(r)),
+        "resumed by a person",
     )
 
 
@@ -140,7 +146,9 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandE
     if phase.is_live and not r.open_writes(now):
         # Nothing is in flight: it ends at once, and not at the next tick.
         values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
-    return CommandEffect(Change(rollout=values), JournalEntry("stop", by.actor, by.reason, state_of(r)), why)
+    return CommandEffect(
+        Change(rollout=values), JournalEntry(str(CommandKind.STOP), by.actor, by.reason, state_of(r)), why
+    )
 
 
 def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> CommandEffect:
@@ -179,7 +187,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     data = {**state_of(r), "lists": {n: t["split"] for n, t in targets.items()}}
     return CommandEffect(
         Change(rollout=values, targets=targets),
-        JournalEntry("adopt", by.actor, by.reason, data),
+        JournalEntry(str(CommandKind.ADOPT), by.actor, by.reason, data),
         "the live split was adopted by a person",
     )
 
@@ -212,7 +220,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         values["turning_since"] = now  # the retreat weight has to be read back again
     return CommandEffect(
         Change(rollout=values, targets=targets),
-        JournalEntry("restore", by.actor, by.reason, state_of(r)),
+        JournalEntry(str(CommandKind.RESTORE), by.actor, by.reason, state_of(r)),
         "a person asked to restore the rollout's split",
     )
 
@@ -243,7 +251,7 @@ def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE)
     }
     return CommandEffect(
         Change(rollout=values, targets=targets),
-        JournalEntry("rollback", by.actor, by.reason, _asked(r, by)),
+        JournalEntry(str(CommandKind.ROLLBACK), by.actor, by.reason, _asked(r, by)),
         f"rollback ordered by {_who(by)}",
     )
 

@@ -13,12 +13,12 @@ from typing import Any
 
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.hand_split import HandSplit
-from rollout.domain.lifecycle.machine import Event, Phase
+from rollout.domain.lifecycle.machine import CommandKind, Event, Phase
 from rollout.domain.lifecycle.state import Kind, Position
 from rollout.domain.writes.protocol import Settled
 
 _PREFLIGHT = frozenset({"created", "baselines"})
-_COMMANDS = frozenset({"set", "shipped", "pause", "resume", "stop", "adopt", "restore", "rollback"})
+_COMMANDS = frozenset(str(kind) for kind in CommandKind if kind is not CommandKind.PROMOTE)
 _EVENTS = frozenset(map(str, Event))
 
 

@@ -15,7 +15,7 @@ from rollout.domain.lifecycle.columns import RolloutColumns, emptied
 from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, state_of
 from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.hand_split import MOST_SPLITS, HandSplit
-from rollout.domain.lifecycle.machine import Event, after
+from rollout.domain.lifecycle.machine import CommandKind, Event, after
 from rollout.domain.lifecycle.records import CommandEffect, JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
@@ -53,7 +53,9 @@ def set_weights(
     said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
     return CommandEffect(
-        Change(rollout=values), JournalEntry("set", by.actor, by.reason, data), f"weights set by a person: {said}"
+        Change(rollout=values),
+        JournalEntry(str(CommandKind.SET), by.actor, by.reason, data),
+        f"weights set by a person: {said}",
     )
 
 
@@ -84,7 +86,9 @@ def ship(
         values["waived"] = True
     data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split, missing=missing).to_json()
     return CommandEffect(
-        Change(rollout=values), JournalEntry("shipped", by.actor, by.reason, data), f"{variant} is shipped by a person"
+        Change(rollout=values),
+        JournalEntry(str(CommandKind.SHIP), by.actor, by.reason, data),
+        f"{variant} is shipped by a person",
     )
 
 

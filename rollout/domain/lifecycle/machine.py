@@ -100,6 +100,20 @@ class Event(StrEnum):
     ROLLBACK_ASKED = "rollback_asked"
 
 
+class CommandKind(StrEnum):
+    """The journal's kinds of the commands that people give."""
+
+    PROMOTE = "promote"
+    SET = "set"
+    SHIP = "shipped"  # like the event by which the plan ships
+    PAUSE = "pause"
+    RESUME = "resume"
+    STOP = "stop"
+    ADOPT = "adopt"
+    RESTORE = "restore"
+    ROLLBACK = "rollback"
+
+
 _P, _E = Phase, Event
 
 TRANSITIONS: dict[tuple[Phase, Event], Phase] = {

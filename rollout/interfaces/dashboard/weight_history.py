@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from rollout.domain.lifecycle.hand_split import HandSplit
+from rollout.domain.lifecycle.machine import CommandKind, Event
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
 from rollout.interfaces.dashboard import charts
@@ -39,10 +40,10 @@ def weight_history(
             if what != last_intent:
                 asked.append(charts.Moment(line.at, 0.0 if line.baseline else _weight_of(plan, line)))
             last_intent = what
-        elif line.kind in ("confirmed", "reached"):
+        elif line.kind in (Event.CONFIRMED, Event.REACHED):
             read.append(charts.Moment(line.at, _weight_of(plan, line)))
             since = line
-        elif line.kind in ("read_back", "restored_outside"):
+        elif line.kind in (Event.READ_BACK, Event.RESTORED_OUTSIDE):
             read.append(charts.Moment(line.at, 0.0))
         if since is not None and line.kind in _ENDS:
             stood.append(_period(since, line.at))
@@ -55,21 +56,21 @@ def weight_history(
     return asked, read, stood, end
 
 
-_ENDS = frozenset(
+_ENDS: frozenset[str] = frozenset(
     {
-        "advanced",
-        "promote",
-        "set",
-        "shipped",
-        "rollback",
-        "failed",
-        "held",
-        "completed",
-        "ended",
-        "stop",
-        "retreated",
-        "returned",
-        "restored_outside",
+        Event.ADVANCED,
+        CommandKind.PROMOTE,
+        CommandKind.SET,
+        Event.SHIPPED,
+        CommandKind.ROLLBACK,
+        Event.FAILED,
+        Event.HELD,
+        Event.COMPLETED,
+        Event.ENDED,
+        CommandKind.STOP,
+        Event.RETREATED,
+        Event.RETURNED,
+        Event.RESTORED_OUTSIDE,
     }
 )
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rollout.domain.gates.summary import ArmCalls, GateSummary
 from rollout.domain.gates.tally import totals
 from rollout.domain.lifecycle.entries import ServiceEvent, parse
-from rollout.domain.lifecycle.machine import Phase
+from rollout.domain.lifecycle.machine import CommandKind, Event, Phase
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.splits import splits
 from rollout.interfaces.views.journal import wording
@@ -21,42 +21,42 @@ from rollout.interfaces.views.value_text import actor_name, counted, metric, mom
 if TYPE_CHECKING:
     from rollout.adapters.store.journal import RecordedEntry
 
-_BACK = ("read_back", "restored", "restored_outside")
+_BACK = (Event.READ_BACK, Event.RESTORED, Event.RESTORED_OUTSIDE)
 # The entries that the report shows, and the name of each; the others are details and stay in the journal.
 _TOLD: Mapping[str, str] = {
     "created": "Started",
-    "tests_passed": "Tests of the agent passed",
-    "confirmed": "Confirmed",
-    "promote": "Promoted by hand",
-    "set": "Weights set by hand",
-    "shipped": "Shipped",
-    "decision_kept": "Not decided",
-    "decision_paused": "Not decided, paused",
-    "pause": "Paused",
-    "resume": "Resumed",
-    "held": "Held",
-    "adopt": "Live split adopted",
-    "restore": "Rollout's split restored",
-    "failed": "Failed, rollback ordered",
-    "failure_paused": "Failed, paused",
-    "refused": "Refused",
-    "rollback": "Rollback ordered",
-    "stop": "Stopped",
-    "completed": "Promoted",
-    "read_back": "Baseline read back",
-    "restored": "Rolled back",
-    "restored_outside": "Baseline restored by somebody else",
-    "reopened": "Rollback resumed",
+    Event.TESTS_PASSED: "Tests of the agent passed",
+    Event.CONFIRMED: "Confirmed",
+    CommandKind.PROMOTE: "Promoted by hand",
+    CommandKind.SET: "Weights set by hand",
+    Event.SHIPPED: "Shipped",
+    Event.DECISION_KEPT: "Not decided",
+    Event.DECISION_PAUSED: "Not decided, paused",
+    CommandKind.PAUSE: "Paused",
+    CommandKind.RESUME: "Resumed",
+    Event.HELD: "Held",
+    CommandKind.ADOPT: "Live split adopted",
+    CommandKind.RESTORE: "Rollout's split restored",
+    Event.FAILED: "Failed, rollback ordered",
+    Event.FAILURE_PAUSED: "Failed, paused",
+    Event.REFUSED: "Refused",
+    CommandKind.ROLLBACK: "Rollback ordered",
+    CommandKind.STOP: "Stopped",
+    Event.COMPLETED: "Promoted",
+    Event.READ_BACK: "Baseline read back",
+    Event.RESTORED: "Rolled back",
+    Event.RESTORED_OUTSIDE: "Baseline restored by somebody else",
+    Event.REOPENED: "Rollback resumed",
     "contested": "Overwritten by another program or person",
     "watched": "Alarm after the promotion",
     "superseded": "Followed by a later rollout",
 }
 # The entries by which a phase is reached: the newest of them is the end.
 _ENDS: Mapping[Phase, tuple[str, ...]] = {
-    Phase.PROMOTED: ("completed",),
-    Phase.ROLLING_BACK: ("rollback", "failed"),
-    Phase.ROLLED_BACK: ("rollback", "failed", "restored_outside"),
-    Phase.STOPPED: ("stop", "refused"),
+    Phase.PROMOTED: (Event.COMPLETED,),
+    Phase.ROLLING_BACK: (CommandKind.ROLLBACK, Event.FAILED),
+    Phase.ROLLED_BACK: (CommandKind.ROLLBACK, Event.FAILED, Event.RESTORED_OUTSIDE),
+    Phase.STOPPED: (CommandKind.STOP, Event.REFUSED),
 }
 _STATES: Mapping[TargetState, str] = {
     TargetState.RESTORED: "back at the baseline",
@@ -105,7 +105,7 @@ def events(r: Rollout, journal: Sequence[RecordedEntry]) -> tuple[ReportedEvent,
 def _weight(r: Rollout, kind: str, data: Mapping[str, Any]) -> float | None:
     if kind in _BACK:
         return 0.0
-    event = parse(kind, data) if kind == "confirmed" else None
+    event = parse(kind, data) if kind == Event.CONFIRMED else None
     if not isinstance(event, ServiceEvent) or event.position is None:
         return None
     weights = r.plan.weights(event.position.step) if event.by_hand is None else event.by_hand.weights
@@ -136,11 +136,11 @@ def ending(r: Rollout, happened: Sequence[ReportedEvent], found: GateSummary | N
 
 def _shipped(happened: Sequence[ReportedEvent]) -> str:
     """The person who gave a version every call, and the reason; empty where the plan's last step did."""
-    last = next((e for e in reversed(happened) if e.kind == "shipped"), None)
+    last = next((e for e in reversed(happened) if e.kind == Event.SHIPPED), None)
     if last is None:
         return ""
     by = "" if last.actor == "service" else f" by {last.actor}"
-    return f" Shipped{by}: {last.what.removeprefix(_TOLD['shipped'] + ': ').removesuffix('.')}."
+    return f" Shipped{by}: {last.what.removeprefix(_TOLD[Event.SHIPPED] + ': ').removesuffix('.')}."
 
 
 def _split(r: Rollout) -> str:

@@ -13,6 +13,7 @@ from rollout.domain.gates.counting import USUAL_WAIT
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import EDITION
 from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict
+from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CallRecord, FetchMark
@@ -24,7 +25,7 @@ from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, confirmed, plan, rollout
 
 HOUR, MINUTE, SECOND = timedelta(hours=1), timedelta(minutes=1), timedelta(seconds=1)
-CONFIRMED = ("confirmed", START, '{"position": "1.1"}')
+CONFIRMED = WeightEvent.from_journal("confirmed", START, '{"position": "1.1"}')
 ERRORS = {"name": "errors", "http": {"url": "https://m.example.com/v", "field": "v", "max": 0.05, "for": 3}}
 EXTERNAL_ONLY = {"profile": "none", "metrics": [ERRORS]}
 

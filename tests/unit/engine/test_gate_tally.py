@@ -10,6 +10,7 @@ import pytest
 
 from rollout.domain.gates.observations import Observations
 from rollout.domain.gates.tally import Tally
+from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout
@@ -29,8 +30,11 @@ def call(minute: float, version: int, number: str = ONE, **changes: Any) -> Call
     return CallRecord(f"{number}{minute}", AGENT, version, number, "inbound", at, at + MINUTE, **values)
 
 
-def turns(*positions: tuple[float, str]) -> tuple[tuple[str, Any, str], ...]:
-    return tuple(("confirmed", START + m * MINUTE, f'{{"position": "{position}"}}') for m, position in positions)
+def turns(*positions: tuple[float, str]) -> tuple[WeightEvent, ...]:
+    return tuple(
+        WeightEvent.from_journal("confirmed", START + m * MINUTE, f'{{"position": "{position}"}}')
+        for m, position in positions
+    )
 
 
 def tally(r: Rollout, calls: list[CallRecord], confirmations: Any, arm: str = "canary", **more: Any) -> Tally:

@@ -11,6 +11,7 @@ import pytest
 
 from rollout.domain.gates.counting import WeightSpan
 from rollout.domain.gates.observations import Observations, baseline_pairs, position_index, share
+from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position
 from tests.support import retreating
@@ -26,11 +27,11 @@ def at(minutes: float) -> datetime:
     return START + minutes * MINUTE
 
 
-def turn(kind: str, minutes: float, **data: Any) -> tuple[str, datetime, str]:
-    return kind, at(minutes), json.dumps(data)
+def turn(kind: str, minutes: float, **data: Any) -> WeightEvent:
+    return WeightEvent.from_journal(kind, at(minutes), json.dumps(data))
 
 
-def seen(*turns: tuple[str, datetime, str], calls: tuple[CallRecord, ...] = ()) -> Observations:
+def seen(*turns: WeightEvent, calls: tuple[CallRecord, ...] = ()) -> Observations:
     return Observations(calls, turns, {}, None)
 
 
@@ -207,11 +208,7 @@ def test_what_is_shipped_has_every_call_of_every_wave() -> None:
 def test_calls_belong_to_what_was_read_back_and_those_of_a_change_to_nothing() -> None:
     kinds = ["confirmed", "retreated", "reached", "returned", "reached"]
     turns = [
-        (
-            kind,
-            START + hours * retreating.HOUR,
-            json.dumps({"position": "2.1", "retreated": 2000 if hours == 2 else None}),
-        )
+        turn(kind, 60 * hours, position="2.1", retreated=2000 if hours == 2 else None)
         for hours, kind in enumerate(kinds)
     ]
     seen = Observations((), turns, {}, None)
