@@ -11,7 +11,7 @@ import structlog
 from rollout.app import App
 from rollout.domain.lifecycle.state import TargetState
 from rollout.domain.writes.answers import Failure
-from rollout.domain.writes.drift import settles
+from rollout.domain.writes.drift import believes_equal_readings
 from rollout.domain.writes.protocol import Finding, examine, shows
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,11 @@ class Drift:
                 suspects[w.rollout_id] = None  # it is back
             elif finding is Finding.AS_EXPECTED:
                 continue
-            elif finding is Finding.STALE and not settles(w.phase) and shows(reading.lists, w.target.split):
+            elif (
+                finding is Finding.STALE
+                and not believes_equal_readings(w.phase)
+                and shows(reading.lists, w.target.split)
+            ):
                 continue  # an older state that is as confirmed; an edit behind a wrong time stamp is not
             if w.target.state in _SETTLED and w.target.live == {f: reading.lists.get(f) for f in w.target.baseline}:
                 continue  # known already, and a person is to answer

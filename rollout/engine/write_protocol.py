@@ -19,7 +19,7 @@ from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
 from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
-from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
+from rollout.domain.writes.drift import Blocked, NumberScan, absorb, believes_equal_readings
 from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, shows, wanted_lists
 from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
@@ -134,7 +134,7 @@ class WriteProtocol:
             began = self.store.now()
             again = session.read(suspects, to_write=to_write)
             scan = _updated_scan(rollout, scan, absorb(rollout, shown(again), began, self.store.now()))
-            if settles(rollout.phase) and (older := scan.numbers(Finding.STALE)):
+            if believes_equal_readings(rollout.phase) and (older := scan.numbers(Finding.STALE)):
                 agreed = self._equal_readings(session, {n: [got[n], again[n]] for n in older})
                 scan = _updated_scan(rollout, scan, absorb(rollout, agreed, began, self.store.now(), agreed))
             got = {**got, **again}
@@ -355,7 +355,7 @@ class WriteProtocol:
             now = self.store.commit(batch.claim, change, [entry, *fought])
         except ClaimLost:
             # Another driver has the claim now, but Retell's answers stay true.
-            self.store.settle(rollout.id, change, entry)
+            self.store.record_outcomes(rollout.id, change, entry)
             raise
         return change.applied_to(rollout, now), settled
 

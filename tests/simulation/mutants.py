@@ -220,7 +220,10 @@ def _no_growing_pauses() -> Patches:
 
 
 def _time_stamps_are_never_doubted() -> Patches:
-    return [(write_protocol, "settles", lambda _phase: False), (write_protocol, "_doubted", lambda *_args: {})]
+    return [
+        (write_protocol, "believes_equal_readings", lambda _phase: False),
+        (write_protocol, "_doubted", lambda *_args: {}),
+    ]
 
 
 def _no_if_match() -> Patches:

@@ -99,10 +99,10 @@ class Store:
             rollouts.begin(connection, claim, added, change, entry, now)
             return now
 
-    def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None:
+    def record_outcomes(self, rollout_id: str, change: Change, entry: JournalEntry) -> None:
         ready = rollouts.recording(self.database.engine.dialect, rollout_id, change, [entry])
         with self.database.write() as connection:
-            rollouts.settle(connection, rollout_id, ready, entry, self.database.now(connection))
+            rollouts.record_outcomes(connection, rollout_id, ready, entry, self.database.now(connection))
 
     def release(self, claim: Claim, wait: Wait, tries: int = 0) -> bool:
         with self.database.write() as connection:

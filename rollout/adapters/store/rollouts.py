@@ -189,7 +189,9 @@ def command(
     return int(row.epoch) + 1, head
 
 
-def settle(connection: Connection, rollout_id: str, record: Recording, entry: JournalEntry, now: datetime) -> None:
+def record_outcomes(
+    connection: Connection, rollout_id: str, record: Recording, entry: JournalEntry, now: datetime
+) -> None:
     """Record outcomes of writes after the claim was lost: a definite answer stays true under any driver.
 
     Only outcomes that are still unknown are set, by the write's id. The target is updated with its write, unless a

@@ -65,7 +65,8 @@ def absorb(
 ) -> NumberScan:
     """The scan that these readings, begun at `began`, make of the rollout's targets and open writes.
 
-    The time stamps of `believed` numbers are accepted although an earlier reading showed a newer one (see `settles`).
+    The time stamps of `believed` numbers are accepted although an earlier reading showed a newer one (see
+    `believes_equal_readings`).
     """
     open_by_number: dict[str, list[Write]] = {}
     for write in (*rollout.writes, *rollout.foreign_open):
@@ -124,7 +125,7 @@ class _Absorbed:
             self.notes.append(f"{target.number}: another field was changed; the split is still as confirmed")
 
 
-def settles(phase: Phase) -> bool:
+def believes_equal_readings(phase: Phase) -> bool:
     """True if several equal readings settle what a number shows, although it showed a newer time stamp before.
 
     A reading is stale for at most R seconds, so a time stamp that several readings, R apart, do not show was a mistake of

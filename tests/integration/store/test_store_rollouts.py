@@ -255,7 +255,7 @@ def test_an_outcome_is_true_whoever_holds_the_claim(store: Store, hand: Hand) ->
     store.commit(held, Change(new_writes=(write(at=store.now()),)), [NOTE])
     store.change("r1", pause)
     done = Change(writes={"w1": WriteResult(WriteOutcome.NOT_APPLIED, horizon_until=store.now())})
-    store.settle("r1", done, JournalEntry("settled", "service"))
+    store.record_outcomes("r1", done, JournalEntry("settled", "service"))
     assert store.load("r1")[0].writes == ()
     assert store.history("r1")[-1].kind == "settled"
 
@@ -265,9 +265,9 @@ def test_an_outcome_is_set_once_and_by_id_never_by_value(store: Store, hand: Han
     same = [write(step=0, kind=Kind.BASELINE, id=i, at=store.now()) for i in ("w1", "w2")]
     store.commit(held, Change(new_writes=tuple(same)), [NOTE])
     settled = JournalEntry("settled", "service")
-    store.settle("r1", Change(writes={"w1": WriteResult(WriteOutcome.APPLIED)}), settled)
-    store.settle("r1", Change(writes={"w1": WriteResult(WriteOutcome.NOT_APPLIED)}), settled)
-    store.settle("r1", Change(writes={"unknown": WriteResult(WriteOutcome.APPLIED)}), settled)
+    store.record_outcomes("r1", Change(writes={"w1": WriteResult(WriteOutcome.APPLIED)}), settled)
+    store.record_outcomes("r1", Change(writes={"w1": WriteResult(WriteOutcome.NOT_APPLIED)}), settled)
+    store.record_outcomes("r1", Change(writes={"unknown": WriteResult(WriteOutcome.APPLIED)}), settled)
     assert {w.id: w.outcome for w in store.load("r1")[0].writes} == {"w1": WriteOutcome.APPLIED, "w2": None}
     assert [e.kind for e in store.history("r1")].count("settled") == 1
 

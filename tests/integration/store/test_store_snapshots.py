@@ -89,7 +89,7 @@ def test_any_order_of_changes_by_two_processes(
                 settled = Change(
                     targets={number: {"modified": 9_000 + turn}}, writes={mine.id: WriteResult(WriteOutcome.APPLIED)}
                 )
-                dice.choice(stores).settle("r1", settled, NOTE)
+                dice.choice(stores).record_outcomes("r1", settled, NOTE)
             case _:
                 one.commit(held, Change(rollout={"look_asked": bool(turn % 2)}), [])
         expected = Store(store.database).load("r1")[0].targets  # which remembers nothing

@@ -79,7 +79,7 @@ class World:
         self.clock.advance(0.1)
         return self.now()
 
-    def settle(self, rollout_id: str, change: Change, entry: JournalEntry) -> None:
+    def record_outcomes(self, rollout_id: str, change: Change, entry: JournalEntry) -> None:
         self.settled.append((rollout_id, change, entry))
 
     # ---- Retell

@@ -11,7 +11,7 @@ from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Target, TargetState, Write, WriteOutcome
 from rollout.domain.writes.answers import Reading
-from rollout.domain.writes.drift import Blocked, NumberScan, absorb, settles
+from rollout.domain.writes.drift import Blocked, NumberScan, absorb, believes_equal_readings
 from rollout.domain.writes.protocol import Finding, lists_at
 from tests.support import hand_splits, retreating
 from tests.support.clock import START
@@ -256,7 +256,7 @@ def test_what_equal_readings_show_instead_of_the_baseline_is_judged_like_any_rea
 
 
 def test_equal_readings_settle_nothing_where_a_step_may_follow() -> None:
-    assert {p for p in Phase if settles(p)} == {
+    assert {p for p in Phase if believes_equal_readings(p)} == {
         Phase.ROLLING_BACK,
         Phase.ROLLED_BACK,
         Phase.HELD,
