@@ -12,7 +12,7 @@ from rollout.app import App
 from rollout.domain.lifecycle.state import TargetState
 from rollout.domain.writes.answers import Failure
 from rollout.domain.writes.drift import believes_equal_readings
-from rollout.domain.writes.protocol import Finding, examine, shows
+from rollout.domain.writes.protocol import Finding, examine_reading, shows
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +45,7 @@ class Drift:
                 if w.target.state is not TargetState.MISSING:
                     suspects[w.rollout_id] = None
                 continue
-            finding = examine(w.target, reading, (), began, w.plan).finding
+            finding = examine_reading(w.target, reading, (), began, w.plan).finding
             if w.target.state is TargetState.MISSING and w.target.written:
                 suspects[w.rollout_id] = None  # it is back
             elif finding is Finding.AS_EXPECTED:

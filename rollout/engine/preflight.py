@@ -28,7 +28,7 @@ from rollout.engine.agent_tests import plan_tests
 from rollout.engine.failures import not_reachable
 from rollout.engine.ports import AgentVersion, BatchTests, PhoneNumbers
 from rollout.engine.server_limits import ServerLimits
-from rollout.engine.version_check import compare, tag_warnings
+from rollout.engine.version_check import compare_versions, tag_warnings
 from rollout.engine.version_lookup import Pair, VersionLookup, baseline_tags, is_gone
 
 
@@ -125,7 +125,7 @@ def preflight(plan: Plan, workspace: Workspace, *, seed: int = 0, name_taken_by:
             baselines[number] = baseline
     problems += _baseline_problems(baselines, versions, warnings)
     served, tried = _served(baselines, versions), _tried(plan, versions)
-    compared = compare(served, tried.values(), versions.engines)
+    compared = compare_versions(served, tried.values(), versions.engines)
     warnings += compared.warnings
     testing = plan_tests(plan, served, tried, workspace.batch_tests)
     problems += testing.problems

@@ -23,7 +23,7 @@ class VersionComparison:
     warnings: tuple[str, ...] = ()
 
 
-def compare(
+def compare_versions(
     baselines: Iterable[AgentVersion], tried: Iterable[AgentVersion], engines: ResponseEngines | None
 ) -> VersionComparison:
     """Compare each version that is tried with each that the numbers serve, at most ten pairs.

@@ -22,7 +22,7 @@ from rollout.domain.lifecycle.records import Claim, JournalEntry
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.writes import drift, outcomes, protocol
 from rollout.domain.writes.answers import Failure, Order, Reading
-from rollout.domain.writes.protocol import Examined, Finding, examine
+from rollout.domain.writes.protocol import Examined, Finding, examine_reading
 from rollout.engine import driver, write_protocol
 
 from . import history
@@ -139,12 +139,12 @@ def _no_horizon_before_forward() -> Patches:
         (drift, "_over", at_once),
         (rollouts, "_refuse_open", lambda *_args, **_kwargs: None),
         (Rollout, "open_writes", lambda _self, _now, _number=None: ()),
-        (drift, "examine", _examined_without_horizon),
+        (drift, "examine_reading", _examined_without_horizon),
     ]
 
 
 def _examined_without_horizon(target: Any, shown: Any, writes: Any, began: datetime, *args: Any) -> Examined:
-    return examine(target, shown, [w for w in writes if w.outcome is None], began + timedelta(days=1), *args)
+    return examine_reading(target, shown, [w for w in writes if w.outcome is None], began + timedelta(days=1), *args)
 
 
 def _no_horizon_before_the_end() -> Patches:
@@ -171,9 +171,9 @@ def _no_time_stamps() -> Patches:
 
     def blind(target: Any, shown: Any, *args: Any) -> Examined:
         same = reading_with(shown, target.modified)
-        return examine(target, same, *args)
+        return examine_reading(target, same, *args)
 
-    return [(drift, "examine", blind)]
+    return [(drift, "examine_reading", blind)]
 
 
 def reading_with(shown: Any, modified: int) -> Any:

@@ -13,7 +13,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, exc, text
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.store.address import SqliteAddress, parse_address
 from rollout.adapters.store.database_file import BUSY_SECONDS, DatabaseFile
-from rollout.adapters.store.postgres_session import IDLE_SECONDS, UTF8, Difference, examine, prepare
+from rollout.adapters.store.postgres_session import IDLE_SECONDS, UTF8, Difference, prepare, session_faults
 from rollout.adapters.store.trouble import trouble_told
 from rollout.adapters.store.writer_queue import WriterQueue
 from rollout.adapters.telemetry.logs import Logger
@@ -233,7 +233,7 @@ class Database:
         if isinstance(self.opener.address, SqliteAddress):
             return []
         with trouble_told("read"), self._outside() as first, self._outside() as second:
-            return examine(first, second, self.opener.address.options)
+            return session_faults(first, second, self.opener.address.options)
 
     @contextmanager
     def _outside(self) -> Iterator[Any]:

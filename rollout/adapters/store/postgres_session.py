@@ -59,7 +59,7 @@ def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Differe
             raise
         raise SettingsError(f"ROLLOUT_DATABASE_URL: options: {str(error).splitlines()[0]}") from None
     wanted = given | _set(connection, OURS)
-    differences = compare(connection, wanted)
+    differences = setting_differences(connection, wanted)
     connection.autocommit = False
     return differences
 
@@ -71,7 +71,7 @@ def _set(connection: Any, settings: Sequence[tuple[str, str]], *, local: bool = 
     return {name.lower(): str(value) for (name, _), value in zip(settings, row, strict=True)}
 
 
-def compare(connection: Any, wanted: dict[str, str]) -> list[Difference]:
+def setting_differences(connection: Any, wanted: dict[str, str]) -> list[Difference]:
     """The settings that are not as wanted in a transaction of their own."""
     query = "SELECT " + ", ".join("current_setting(%s, true)" for _ in wanted)
     row = connection.execute(query, list(wanted)).fetchone()
@@ -82,7 +82,7 @@ def compare(connection: Any, wanted: dict[str, str]) -> list[Difference]:
     ]
 
 
-def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list[str]:
+def session_faults(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list[str]:
     """Faults that show in two sessions of ours that are open at the same time, one sentence each."""
     troubles = []
     servers = [c.execute("SELECT pg_backend_pid()").fetchone()[0] for c in (first, second, first, second)]
@@ -92,7 +92,7 @@ def examine(first: Any, second: Any, options: Sequence[tuple[str, str]]) -> list
             "and signals mix; set pool_mode = session, or connect to PostgreSQL itself"
         )
     asked = _set(first, (*options, *OURS), local=True)
-    differ = {str(d): d for c in (first, second) for d in compare(c, asked)}
+    differ = {str(d): d for c in (first, second) for d in setting_differences(c, asked)}
     if differ:
         troubles.append("these settings are not what this program sets: " + "; ".join(differ))
     encoding = first.info.parameter_status("server_encoding")

@@ -17,7 +17,7 @@ from rollout.domain.lifecycle.columns import TargetColumns, confirmed_at_step
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
 from rollout.domain.writes.answers import Reading
-from rollout.domain.writes.protocol import Examined, Finding, examine, others_of
+from rollout.domain.writes.protocol import Examined, Finding, examine_reading, others_of
 
 # Phases in which the baseline must be written again if a late write changed it.
 _UNDOING = frozenset({Phase.ROLLING_BACK, Phase.ROLLED_BACK})
@@ -112,7 +112,7 @@ class _Absorbed:
         older = believed and shown.modified < target.modified
         if older:
             target = replace(target, modified=shown.modified)
-        examined = examine(target, shown, writes, self.began, self.rollout.plan, self.rollout.hand_splits)
+        examined = examine_reading(target, shown, writes, self.began, self.rollout.plan, self.rollout.hand_splits)
         self.findings[target.number] = examined.finding
         changed = _target(self.rollout, target, shown, examined, self.now)
         if changed or older:

@@ -122,7 +122,7 @@ class Examined:
     write: Write | None = None
 
 
-def examine(
+def examine_reading(
     target: Target,
     shown: Reading,
     writes: Sequence[Write],

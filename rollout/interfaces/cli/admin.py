@@ -103,7 +103,7 @@ def _examined() -> dict[str, Any]:
 
     settings = load_settings()
     quiet_logs(settings)
-    return doctors.examine(settings)
+    return doctors.run_checks(settings)
 
 
 def verify(

@@ -102,14 +102,14 @@ def _one(service: Backend, each: PlanText, dry_run: bool, strict: bool, reason: 
     named = service.list(name=each.plan.name)
     live = next((r for r in named if r["phase"] not in FINAL), None)
     if live is not None:
-        differences = list(compare(wanted, comparable(service.show(live["id"])["plan"])))
+        differences = list(plan_differences(wanted, comparable(service.show(live["id"])["plan"])))
         if not differences:
             return _row(each, "running", live["id"], f"{live['phase']} at {_at(live)}")
         more = len(differences) - MOST_DIFFERENCES
         detail = "; ".join(differences[:MOST_DIFFERENCES]) + (f"; and {more} more" if more > 0 else "")
         return _row(each, "differs", live["id"], f"{live['phase']} with another plan: {detail}")
     for ended in named:
-        if not list(compare(wanted, comparable(service.show(ended["id"])["plan"]))):
+        if not list(plan_differences(wanted, comparable(service.show(ended["id"])["plan"]))):
             return _row(each, "ended", ended["id"], f"{ended['phase']} on {str(ended['updated_at'])[:10]}")
     try:
         if dry_run:
@@ -165,14 +165,14 @@ def comparable(document: Mapping[str, Any]) -> dict[str, Any]:
     return {**bare, "notify": notices}
 
 
-def compare(file: Any, running: Any, path: str = "") -> Iterator[str]:
+def plan_differences(file: Any, running: Any, path: str = "") -> Iterator[str]:
     """The differences between a plan in a file and the one that runs, one phrase for each field."""
     if isinstance(file, dict) and isinstance(running, dict):
         for key in sorted(file.keys() | running.keys()):
-            yield from compare(file.get(key), running.get(key), f"{path}.{key}" if path else key)
+            yield from plan_differences(file.get(key), running.get(key), f"{path}.{key}" if path else key)
     elif isinstance(file, list) and isinstance(running, list) and len(file) == len(running) and _objects(file):
         for i, (a, b) in enumerate(zip(file, running, strict=True)):
-            yield from compare(a, b, f"{path}[{i}]")
+            yield from plan_differences(a, b, f"{path}[{i}]")
     elif file != running:
         yield f"{path} is {_short(file)} here and {_short(running)} there"
 

@@ -57,7 +57,7 @@ def examine_service(service: Elsewhere) -> dict[str, Any]:
     return {"ok": all(c["ok"] for c in checks), "checks": checks, "settings": {"url": service.url}}
 
 
-def examine(settings: Settings) -> dict[str, Any]:
+def run_checks(settings: Settings) -> dict[str, Any]:
     """{"checks": [{name, ok, warning, detail, exit_code}], "settings": {...}}; nothing that counts is changed.
 
     `warning`: it works, and something should be set otherwise; the exit code does not speak of it.

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from rollout.interfaces.cli.apply import comparable, compare
+from rollout.interfaces.cli.apply import comparable, plan_differences
 from rollout.sandbox import Sandbox
 from tests.support.inside import Inside
 from tests.support.values import ONE, TWO, plan
@@ -123,11 +123,13 @@ def test_offline_needs_nothing(inside: Inside) -> None:
 
 def test_plans_are_compared_by_what_they_mean() -> None:
     one = plan()
-    assert list(compare(comparable(one.canonical()), comparable(one.canonical()))) == []
+    assert list(plan_differences(comparable(one.canonical()), comparable(one.canonical()))) == []
     bare = {k: v for k, v in one.canonical().items() if k != "on_failure"}
-    assert list(compare(comparable(bare), comparable(one.canonical()))) == [], "a default written out is no difference"
+    assert list(plan_differences(comparable(bare), comparable(one.canonical()))) == [], (
+        "a default written out is no difference"
+    )
     other = plan(numbers=(ONE, TWO), deadline="7d")
-    assert list(compare(comparable(other.canonical()), comparable(one.canonical()))) == [
+    assert list(plan_differences(comparable(other.canonical()), comparable(one.canonical()))) == [
         "deadline is 7d here and left out there",
         f"numbers is ['{ONE}', '{TWO}'] here and ['{ONE}'] there",
     ]
@@ -137,8 +139,8 @@ def test_notices_are_compared_without_their_addresses() -> None:
     def with_url(url: str, severity: str) -> dict[str, Any]:
         return comparable({**plan().canonical(), "notify": [{"url": url, "min_severity": severity}]})
 
-    assert list(compare(with_url("json://a", "info"), with_url("***", "info"))) == []
-    assert list(compare(with_url("json://a", "info"), with_url("***", "error"))) == [
+    assert list(plan_differences(with_url("json://a", "info"), with_url("***", "info"))) == []
+    assert list(plan_differences(with_url("json://a", "info"), with_url("***", "error"))) == [
         "notify[0].min_severity is info here and error there"
     ]
 

@@ -10,7 +10,7 @@ import pytest
 from rollout.domain.versions.documents import ResponseEngine
 from rollout.domain.versions.tags import BaselineTag
 from rollout.domain.writes.answers import Failure
-from rollout.engine.version_check import MOST_PAIRS, compare, tag_warnings
+from rollout.engine.version_check import MOST_PAIRS, compare_versions, tag_warnings
 from tests.support.values import AGENT
 from tests.unit.engine.account import DOWN, version
 
@@ -40,7 +40,7 @@ class Roots:
 
 def test_each_version_that_is_tried_is_compared_with_each_that_is_served() -> None:
     engines = Engines()
-    found = compare([version(5), version(6), version(6)], [version(6), version(7)], engines)
+    found = compare_versions([version(5), version(6), version(6)], [version(6), version(7)], engines)
     pairs = [(d.before, d.after) for d in found.differences]
     name = f"{AGENT} version"
     assert pairs == [(f"{name} 5", f"{name} 6"), (f"{name} 5", f"{name} 7"), (f"{name} 6", f"{name} 7")]
@@ -50,26 +50,26 @@ def test_each_version_that_is_tried_is_compared_with_each_that_is_served() -> No
 
 def test_at_most_ten_pairs_are_compared() -> None:
     many = [version(n) for n in range(MOST_PAIRS + 5)]
-    assert len(compare(many, [version(99)], None).differences) == MOST_PAIRS
+    assert len(compare_versions(many, [version(99)], None).differences) == MOST_PAIRS
 
 
 def test_a_version_whose_document_is_not_known_is_not_compared() -> None:
     unknown = version(6, document={})
-    assert compare([unknown], [version(7)], None).differences == ()
-    assert compare([version(7)], [unknown], None).differences == ()
+    assert compare_versions([unknown], [version(7)], None).differences == ()
+    assert compare_versions([version(7)], [unknown], None).differences == ()
 
 
 def test_where_the_engine_cannot_be_read_the_agents_are_compared_and_it_is_told() -> None:
-    found = compare([version(6)], [version(7)], Engines(DOWN))
+    found = compare_versions([version(6)], [version(7)], Engines(DOWN))
     assert "its response engine could not be read: no answer" in str((found.warnings, found.differences[0].to_json()))
     custom = version(7, document={"response_engine": {"type": "custom-llm"}})
     engines = Engines()
-    compare([custom], [version(6, document={"agent_id": AGENT})], engines)
+    compare_versions([custom], [version(6, document={"agent_id": AGENT})], engines)
     assert engines.asked == [], "Retell keeps neither of them"
 
 
 def test_what_makes_versions_hard_to_compare_is_told_once() -> None:
-    found = compare([version(5), version(6)], [version(7)], Engines())
+    found = compare_versions([version(5), version(6)], [version(7)], Engines())
     assert len(found.warnings) == len(set(found.warnings))
 
 

@@ -16,7 +16,7 @@ from rollout.domain.writes.protocol import (
     Settled,
     answers_with,
     body_of,
-    examine,
+    examine_reading,
     is_ours,
     lists_at,
     others_of,
@@ -157,14 +157,14 @@ READINGS: list[tuple[str, Target, Shown, list[Write], datetime, Finding, str | N
 def test_a_reading(
     known: Target, shown: Shown, writes: list[Write], began: datetime, finding: Finding, settles: str | None
 ) -> None:
-    examined = examine(known, shown, writes, began, PLAN)
+    examined = examine_reading(known, shown, writes, began, PLAN)
     assert examined.finding is finding
     assert (examined.write.id if examined.write else None) == settles
 
 
 def test_of_two_writes_that_would_show_the_same_the_newer_one_is_settled() -> None:
     older, newer = write(id="old", at=START - timedelta(seconds=60)), write(id="new")
-    examined = examine(AT_ZERO, Shown(FIRST, 1_001), [older, newer], START, PLAN)
+    examined = examine_reading(AT_ZERO, Shown(FIRST, 1_001), [older, newer], START, PLAN)
     assert (examined.finding, examined.write) == (Finding.APPLIED, newer)
 
 
@@ -172,7 +172,7 @@ def test_another_rollouts_write_on_other_channels_is_not_taken_for_ours() -> Non
     """It may be open on the same number after both have ended (seed 2400 of the simulation)."""
     elsewhere = {"outbound_agents": only(6)[FIELD]}
     theirs = replace(write(step=0, kind=Kind.BASELINE), lists=elsewhere)
-    examined = examine(AT_ONE, Shown({**FIRST, **elsewhere}, 1_001), [theirs], START, PLAN)
+    examined = examine_reading(AT_ONE, Shown({**FIRST, **elsewhere}, 1_001), [theirs], START, PLAN)
     assert examined.finding is Finding.PENDING
 
 
@@ -180,14 +180,14 @@ def test_not_applied_needs_every_horizon_to_be_over() -> None:
     older = write(id="old", at=START - timedelta(seconds=60))
     newer = write(id="new")
     between = older.horizon_until + timedelta(seconds=1)
-    assert examine(AT_ZERO, Shown(only(6)), [older, newer], between, PLAN).finding is Finding.PENDING
-    assert examine(AT_ZERO, Shown(only(6)), [older, newer], AFTER_THE_END, PLAN).finding is Finding.NOT_APPLIED
+    assert examine_reading(AT_ZERO, Shown(only(6)), [older, newer], between, PLAN).finding is Finding.PENDING
+    assert examine_reading(AT_ZERO, Shown(only(6)), [older, newer], AFTER_THE_END, PLAN).finding is Finding.NOT_APPLIED
 
 
 def test_a_write_that_changes_nothing_shows_itself_by_the_time_stamp_alone() -> None:
     again = write(step=0, kind=Kind.BASELINE)
-    assert examine(AT_ZERO, Shown(only(6)), [again], START, PLAN).finding is Finding.PENDING
-    assert examine(AT_ZERO, Shown(only(6), 1_001), [again], START, PLAN).finding is Finding.APPLIED
+    assert examine_reading(AT_ZERO, Shown(only(6)), [again], START, PLAN).finding is Finding.PENDING
+    assert examine_reading(AT_ZERO, Shown(only(6), 1_001), [again], START, PLAN).finding is Finding.APPLIED
 
 
 @pytest.mark.parametrize(("lists", "ours"), [(FIRST, True), (SECOND, True), (FOREIGN, False), (only(6), False)])
@@ -263,5 +263,5 @@ def test_the_retreat_split_is_one_of_ours() -> None:
     lists = lists_at(retreating.LOW, only(6), 2, 2000)
     assert is_ours(retreating.at(2), lists, retreating.LOW)
     assert not is_ours(confirmed(step=2), lists, plan())
-    assert examine(retreating.at(2), Shown(lists, 1_001), (), START, retreating.LOW).finding is Finding.LATE_OWN
-    assert examine(retreating.low(), Shown(lists), (), START, retreating.LOW).finding is Finding.AS_EXPECTED
+    assert examine_reading(retreating.at(2), Shown(lists, 1_001), (), START, retreating.LOW).finding is Finding.LATE_OWN
+    assert examine_reading(retreating.low(), Shown(lists), (), START, retreating.LOW).finding is Finding.AS_EXPECTED
