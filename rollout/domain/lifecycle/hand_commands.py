@@ -134,7 +134,7 @@ def _points_of(plan: Plan, weights: Mapping[str, object]) -> dict[str, int]:
     for arm in plan.arms:
         if arm in weights:
             try:
-                points[arm] = splits.points(weights[arm])
+                points[arm] = splits.basis_points(weights[arm])
             except SplitError as error:
                 raise InputError(f"weights: {arm}: {error.message}", field="weights") from None
             if points[arm] == 0:

@@ -64,7 +64,7 @@ def _weight(value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise complaint(f"{shown(value)} is not a weight", "write a number above 0 and at most 1, for example 0.1")
     try:
-        share = splits.points(value)
+        share = splits.basis_points(value)
     except SplitError as error:
         problem, _, advice = error.message.partition("; ")
         raise complaint(problem, advice) from error

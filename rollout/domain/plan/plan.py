@@ -161,7 +161,7 @@ class Plan(Part):
     @field_validator("baseline")
     @classmethod
     def _whole_baseline(cls, baseline: tuple[BaselineEntry, ...] | None) -> tuple[BaselineEntry, ...] | None:
-        total = sum(splits.points(entry.weight) for entry in baseline or ())
+        total = sum(splits.basis_points(entry.weight) for entry in baseline or ())
         if baseline and total != splits.TOTAL:
             raise complaint(f"the weights add up to {total / splits.TOTAL:g}", "write weights that add up to 1")
         return baseline
@@ -222,7 +222,7 @@ class Plan(Part):
     @property
     def retreat(self) -> int | None:
         """Basis points of the canary while the calendar is closed; None: closing time leaves the weights alone."""
-        return splits.points(self.closing.retreat) if isinstance(self.closing, Retreat) else None
+        return splits.basis_points(self.closing.retreat) if isinstance(self.closing, Retreat) else None
 
     @property
     def steps_above(self) -> frozenset[int]:

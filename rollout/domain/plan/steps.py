@@ -103,7 +103,7 @@ class Step(Part):
     @cached_property
     def _points(self) -> Mapping[str, int]:
         given = {"canary": self.weight} if self.weights is None else self.weights
-        return {name: splits.points(weight) for name, weight in given.items() if weight is not None}
+        return {name: splits.basis_points(weight) for name, weight in given.items() if weight is not None}
 
 
 # ------------------------------------------------------------------ waves

@@ -37,7 +37,7 @@ class SplitEntry:
 Split = tuple[SplitEntry, ...]
 
 
-def points(weight: object) -> int:
+def basis_points(weight: object) -> int:
     """A weight (0..1) in basis points, exactly; SplitError for anything that is not whole points."""
     exact = exact_weight(weight)
     if exact is None:

@@ -50,11 +50,11 @@ def steps(weights: str, holds: str) -> str:
 
 def baseline(lists: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     """The lines that refuse to start on any other baseline; empty where one cannot be written exactly."""
-    from rollout.domain.splits.splits import TOTAL, points, same
+    from rollout.domain.splits.splits import TOTAL, basis_points, same
 
     first = lists[0]
     exact = all(
-        isinstance(e.get("agent_version"), int) and abs(points(e["weight"]) / TOTAL - float(e["weight"])) < 1e-12
+        isinstance(e.get("agent_version"), int) and abs(basis_points(e["weight"]) / TOTAL - float(e["weight"])) < 1e-12
         for e in first
     )
     if not exact or any(not same(other, first) for other in lists[1:]):

@@ -112,7 +112,7 @@ def _share(field: str, text: str) -> float:
     from rollout.domain.splits import splits
 
     try:
-        return splits.points(text.strip()) / splits.TOTAL
+        return splits.basis_points(text.strip()) / splits.TOTAL
     except SplitError as error:
         raise InputError(f"{field}: {error.message}", field=field.partition(":")[0]) from None
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from rollout.domain.errors import SplitError
 from rollout.domain.splits import splits
-from rollout.domain.splits.splits import TOTAL, SplitEntry, compose, describe, fingerprint, points, same, to_wire
+from rollout.domain.splits.splits import TOTAL, SplitEntry, basis_points, compose, describe, fingerprint, same, to_wire
 from tests.unit.splits.addition import add
 
 STABLE = [{"agent_id": "agent_abc", "agent_version": 6, "weight": 1}]
@@ -38,11 +38,11 @@ def refusal(*args: Any) -> str:
     ids=repr,
 )
 def test_points_are_exact(weight: Any, share: int) -> None:
-    assert points(weight) == share
+    assert basis_points(weight) == share
 
 
 def test_every_weight_of_four_decimals_is_read() -> None:
-    assert [points(share / TOTAL) for share in range(TOTAL + 1)] == list(range(TOTAL + 1))
+    assert [basis_points(share / TOTAL) for share in range(TOTAL + 1)] == list(range(TOTAL + 1))
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_every_weight_of_four_decimals_is_read() -> None:
 )
 def test_points_refuse_what_is_not_whole_points(weight: Any, sentence: str) -> None:
     with pytest.raises(SplitError) as caught:
-        points(weight)
+        basis_points(weight)
     assert caught.value.message == sentence
 
 
