@@ -19,8 +19,7 @@ from rollout.domain.plan.plan import Plan
 from rollout.domain.rehearsal.ab_test import ab_test, rehearse_decision
 from rollout.domain.rehearsal.hours import hours
 from rollout.domain.rehearsal.proposals import PATIENCE, expected_calls, propose
-from rollout.domain.rehearsal.rehearsal import DEADLINE, OTHER_RATE, USUAL_RATES
-from rollout.domain.rehearsal.rehearsal import rehearse as play
+from rollout.domain.rehearsal.rehearsal import DEADLINE, OTHER_RATE, USUAL_RATES, play_plan
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.engine.calendars import Calendars
 from rollout.engine.gate_check import config_of
@@ -66,7 +65,7 @@ def rehearse(
     begins, open_ = hours(calendar, holidays, max(now, plan.start or now), later / DAY)
     if begins is None:
         raise InputError("windows: none opens within two years; write hours in which steps may advance")
-    played = play(config, steps, calls_per_day, canary=bad, runs=runs, deadline=deadline, hours=open_)
+    played = play_plan(config, steps, calls_per_day, canary=bad, runs=runs, deadline=deadline, hours=open_)
     notes = [*played.notes]
     if open_.turns:
         notes.append(_hours_note(calendar, begins, now))
@@ -78,7 +77,7 @@ def rehearse(
     found = {**asdict(played), **decision, "notes": tuple(notes), "plan": plan.name, "begins": begins.isoformat()}
     if better is None:
         return found
-    then = play(better.config, better.steps, calls_per_day, runs=min(runs, FEW_RUNS), deadline=later, hours=open_)
+    then = play_plan(better.config, better.steps, calls_per_day, runs=min(runs, FEW_RUNS), deadline=later, hours=open_)
     proposal = {**_proposed(plan, better, calls_per_day), "now": _played(played), "then": _played(then)}
     return {**found, "proposal": proposal}
 

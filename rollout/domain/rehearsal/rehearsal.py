@@ -101,7 +101,7 @@ def base_rates(config: GateConfig, rates: Mapping[str, float] | None = None) -> 
     return {**dict.fromkeys((*config.series, *USUAL_RATES), OTHER_RATE), **USUAL_RATES, **(rates or {})}
 
 
-def rehearse(  # noqa: PLR0913 - what is assumed of callers, each given by its name
+def play_plan(  # noqa: PLR0913 - what is assumed of callers, each given by its name
     config: GateConfig,
     steps: Sequence[PlayStep],
     calls_per_day: float,

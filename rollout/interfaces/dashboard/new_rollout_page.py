@@ -50,7 +50,7 @@ def check(page_state: PageState, caller: Caller, plan: Plan) -> dict[str, Any]:
     }
 
 
-def rehearse(page_state: PageState, plan: Plan) -> dict[str, Any] | None:
+def rehearsal_of(page_state: PageState, plan: Plan) -> dict[str, Any] | None:
     """The expectation of a rehearsal; None when this service cannot rehearse; {"trouble"} when it cannot now."""
     play = page_state.service.rehearse
     if play is None:

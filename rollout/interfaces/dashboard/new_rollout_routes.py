@@ -206,10 +206,10 @@ async def _checked(request: Request, error: RolloutError | None) -> Response:
 
 
 async def _rehearsal(request: Request, page_state: PageState, text: str) -> Mapping[str, Any] | None:
-    """As `new_rollout_page.rehearse`; while the model is busy, {"trouble"}: the check stands alone."""
+    """As `new_rollout_page.rehearsal_of`; while the model is busy, {"trouble"}: the check stands alone."""
     try:
         return await service_of(request).pools.run(
-            "model", lambda: new_rollout_page.rehearse(page_state, new_rollout_page.plan_of(text))
+            "model", lambda: new_rollout_page.rehearsal_of(page_state, new_rollout_page.plan_of(text))
         )
     except RolloutError as error:
         if error.status != 503:

@@ -11,11 +11,10 @@ from rollout.domain.gates.earlier_calls import margin_warnings
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.rehearsal.proposals import Proposal, as_profile, calls_of, expected_calls, propose
-from rollout.domain.rehearsal.rehearsal import USUAL_RATES, rehearse
+from rollout.domain.rehearsal.rehearsal import USUAL_RATES, play_plan
 from rollout.domain.rehearsal.simulation import DAY, PlayStep
 from rollout.engine.calendars import Calendars
-from rollout.engine.rehearse import proposal
-from rollout.engine.rehearse import rehearse as played
+from rollout.engine.rehearse import proposal, rehearse
 from tests.support.clock import START
 
 JUMP = (PlayStep(1000, 1800), PlayStep(10_000, 3600))
@@ -146,7 +145,7 @@ def test_a_margin_too_small_to_be_proven_is_told_and_nothing_proposed():
     plan = load_plan(PLAN + "gates: {metrics: [{name: booked, custom: booked, margins: [0.0000001]}]}\n")
     assert proposal(plan, 200) is None
     config = from_plan(plan.canonical()["gates"])
-    notes = rehearse(config, JUMP, 200, runs=1, deadline=DAY).notes
+    notes = play_plan(config, JUMP, 200, runs=1, deadline=DAY).notes
     assert "the proof of booked, about 1,000,000,000,000 calls" in notes[0]
     assert "This plan cannot decide" in notes[1]
 
@@ -222,13 +221,13 @@ steps: [{weights: {b: 0.1}, hold: 30m}, {weights: {b: 1.0}, hold: 1h}]
 def test_a_plan_of_variants_gets_no_ladder():
     plan = load_plan(VARIANTS)
     assert proposal(plan, 5) is None
-    assert "proposal" not in played(plan, 5, calendars=Calendars(), now=START, runs=3)
+    assert "proposal" not in rehearse(plan, 5, calendars=Calendars(), now=START, runs=3)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("deadline", "limit"), [("", 60), ("deadline: 10d\n", 10)])
 def test_a_rehearsal_ends_at_the_plans_deadline_and_proposes_once(deadline, limit):
-    document = played(load_plan(PLAN + deadline), 4, calendars=Calendars(), now=START, runs=20)
+    document = rehearse(load_plan(PLAN + deadline), 4, calendars=Calendars(), now=START, runs=20)
     (note,) = [n for n in document["notes"] if "cannot decide" in n]
     assert f"within {limit} days" in note
     assert "0.5" not in note and "weight of 0.5" in document["proposal"]["change"]
@@ -238,8 +237,8 @@ def test_a_rehearsal_ends_at_the_plans_deadline_and_proposes_once(deadline, limi
 @pytest.mark.slow
 def test_what_is_proposed_decides_when_it_is_played():
     better = found(JUMP, 50)
-    now = rehearse(gate_config(), JUMP, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]
-    then = rehearse(better.config, better.steps, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]
+    now = play_plan(gate_config(), JUMP, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]
+    then = play_plan(better.config, better.steps, 50, runs=60, seed=5, deadline=30 * DAY).scenarios[0]
     assert then.promoted > 0.8 > 0.65 > now.promoted
 
 

@@ -8,7 +8,7 @@ from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.gates.tally import Cell, Tally, strata_of
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.gates.weighing import AMBER, FAIL, LABELS, PASS, SPLIT, WAIT
-from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, base_rates, draw_calls, rehearse
+from rollout.domain.rehearsal.rehearsal import USUAL_RATES, ModelCallers, base_rates, draw_calls, play_plan
 from rollout.domain.rehearsal.simulation import DAY, PlayStep, Runs, gate
 
 RAMP = (PlayStep(1000, 1800), PlayStep(5000, 7200), PlayStep(10_000, DAY))
@@ -60,7 +60,7 @@ def test_each_decision_is_the_one_that_judge_makes():
 
 @pytest.mark.slow
 def test_a_plain_plan_is_rehearsed_as_the_gate_promises():
-    found = rehearse(gate_config(), RAMP, 200, runs=200, seed=3)
+    found = play_plan(gate_config(), RAMP, 200, runs=200, seed=3)
     by_name = {s.name: s for s in found.scenarios}
     assert list(by_name) == ["equal", "5 points worse", "10 points worse", "20 points worse", "40 points worse", "dead"]
     assert by_name["equal"].promoted >= 0.92 and by_name["equal"].rolled_back <= 0.06
@@ -75,9 +75,9 @@ def test_a_plain_plan_is_rehearsed_as_the_gate_promises():
 
 @pytest.mark.slow
 def test_a_seed_decides_everything():
-    first, second = (rehearse(gate_config(), RAMP, 300, runs=20, seed=9) for _ in range(2))
+    first, second = (play_plan(gate_config(), RAMP, 300, runs=20, seed=9) for _ in range(2))
     assert first == second
-    assert first.scenarios != rehearse(gate_config(), RAMP, 300, runs=20, seed=10).scenarios
+    assert first.scenarios != play_plan(gate_config(), RAMP, 300, runs=20, seed=10).scenarios
 
 
 def test_holds_and_least_calls_are_kept():
@@ -90,7 +90,7 @@ def test_holds_and_least_calls_are_kept():
 
 
 def test_a_plan_that_cannot_decide_says_so_and_what_could():
-    found = rehearse(gate_config(), RAMP, 10, runs=30, seed=1, deadline=30 * DAY)
+    found = play_plan(gate_config(), RAMP, 10, runs=30, seed=1, deadline=30 * DAY)
     text = " ".join(found.notes)
     assert "Step 1: a hold of 30 min at 10 calls a day sees no canary calls" in text
     assert "This plan cannot decide at 10 calls a day: within 30 days only" in text
@@ -102,7 +102,7 @@ WIDE = from_plan({"metrics": [{"name": "success", "margins": [0.9]}], "floors": 
 
 def notes(*steps, per_day=100.0, config=WIDE, **more):
     """The notes of a plan, of which one call is played."""
-    return rehearse(config, steps, per_day, runs=1, deadline=DAY / per_day, **more).notes
+    return play_plan(config, steps, per_day, runs=1, deadline=DAY / per_day, **more).notes
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_each_kind_of_note_says_it_in_one_sentence():
 
 
 def test_the_notes_and_the_line_say_what_was_played_and_medians_are_of_the_runs_that_ended_so():
-    played = rehearse(gate_config(), RAMP, 200, runs=12, seed=1)
+    played = play_plan(gate_config(), RAMP, 200, runs=12, seed=1)
     by_name = {s.name: s for s in played.scenarios}
     five, ten, equal, dead = (by_name[n] for n in ("5 points worse", "10 points worse", "equal", "dead"))
     assert five.rolled_back < 0.8 <= ten.rolled_back
@@ -198,7 +198,7 @@ def test_the_notes_and_the_line_say_what_was_played_and_medians_are_of_the_runs_
     assert five.days_to_promote == pytest.approx(five.calls_to_promote / 200)
     assert five.days_to_roll_back == pytest.approx(five.calls_to_roll_back / 200)
     assert 0 < five.canary_to_roll_back < five.calls_to_roll_back
-    short = rehearse(gate_config(), RAMP, 200, runs=1, deadline=1)
+    short = play_plan(gate_config(), RAMP, 200, runs=1, deadline=1)
     never = short.scenarios[0]
     assert (never.calls_to_promote, never.days_to_promote, never.canary_to_roll_back) == (None, None, None)
     assert short.line == (
@@ -209,13 +209,13 @@ def test_the_notes_and_the_line_say_what_was_played_and_medians_are_of_the_runs_
 
 def test_where_every_worse_canary_is_found_or_none_is_nothing_is_said_of_them():
     rare, config = {"success": 0.001, "hard_error": 0.0005}, from_plan({"metrics": [{"name": "success"}]})
-    found = rehearse(config, RAMP, 300, runs=3, deadline=10 * DAY, rates=rare)
+    found = play_plan(config, RAMP, 300, runs=3, deadline=10 * DAY, rates=rare)
     assert [s.rolled_back for s in found.scenarios[1:5]] == [1, 1, 1, 1]
     assert not [note for note in (*found.notes, *notes(*RAMP)) if note.startswith("A canary")]
 
 
 def promoted(step, per_day, **more):
-    return rehearse(from_plan({"profile": "none"}), (step,), per_day, runs=1, **more).scenarios[0].promoted
+    return play_plan(from_plan({"profile": "none"}), (step,), per_day, runs=1, **more).scenarios[0].promoted
 
 
 def test_a_run_ends_undecided_at_the_deadline_and_after_20_000_calls():
@@ -236,14 +236,14 @@ def test_a_run_ends_undecided_at_the_deadline_and_after_20_000_calls():
     ids=["own", "two thresholds", "success"],
 )
 def test_a_worse_canary_is_worse_by_success_or_else_by_the_first_metric(metrics):
-    found = rehearse(from_plan({"metrics": metrics}), RAMP, 300, runs=5, deadline=10 * DAY)
+    found = play_plan(from_plan({"metrics": metrics}), RAMP, 300, runs=5, deadline=10 * DAY)
     by_name = {s.name: s for s in found.scenarios}
     assert by_name["40 points worse"].rolled_back == by_name["dead"].rolled_back == 1
     assert by_name["dead"].canary_to_roll_back < by_name["40 points worse"].canary_to_roll_back
 
 
 def test_a_rate_cannot_exceed_all_calls():
-    assert rehearse(gate_config(), RAMP, 5, runs=1, deadline=DAY, rates={"success": 0.95}).rates["success"] == 0.95
+    assert play_plan(gate_config(), RAMP, 5, runs=1, deadline=DAY, rates={"success": 0.95}).rates["success"] == 0.95
 
 
 def test_what_is_not_known_of_the_baseline_is_usual():
@@ -270,15 +270,15 @@ def test_a_call_that_implies_another_is_drawn_within_its_rate(inner, outer, both
 
 
 def test_no_gates_and_no_baseline_are_told():
-    assert "no gates" in rehearse(from_plan({"profile": "none"}), RAMP, 40, runs=5).notes[0]
-    alone = rehearse(gate_config(), (PlayStep(10_000, DAY),), 40, runs=5, deadline=3 * DAY)
+    assert "no gates" in play_plan(from_plan({"profile": "none"}), RAMP, 40, runs=5).notes[0]
+    alone = play_plan(gate_config(), (PlayStep(10_000, DAY),), 40, runs=5, deadline=3 * DAY)
     assert "never has a baseline to compare with" in alone.notes[0]
     assert alone.scenarios[0].promoted == 0
 
 
 def test_a_person_is_mentioned_and_an_own_canary_played():
     steps = (PlayStep(5000, 60), PlayStep(10_000, 60, approve=True))
-    found = rehearse(gate_config("low-traffic"), steps, 500, runs=30, canary={"success": 0.5}, deadline=20 * DAY)
+    found = play_plan(gate_config("low-traffic"), steps, 500, runs=30, canary={"success": 0.5}, deadline=20 * DAY)
     assert any("Step 2 needs a person's approval" in n for n in found.notes)
     assert found.scenarios[-1].name == "as given" and found.scenarios[-1].rolled_back > 0.9
 
