@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 _E164 = re.compile(r"\+[1-9][0-9]{1,14}", re.ASCII)
 _DOTS = "•••"
@@ -24,6 +24,12 @@ def mask(number: str) -> str:
     if len(number) >= 8:
         return f"{number[:3]}{_DOTS}{number[-2:]}"
     return f"{number[:2]}{_DOTS}"
+
+
+def numbers_text(numbers: Sequence[str]) -> str:
+    """The first three of these numbers, and how many more there are."""
+    shown = ", ".join(numbers[:3])
+    return shown if len(numbers) <= 3 else f"{shown} and {len(numbers) - 3} more"
 
 
 def listed(chosen: Iterable[object]) -> list[str]:

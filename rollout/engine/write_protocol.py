@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from rollout.domain.decide.wording import contested_text
 from rollout.domain.errors import ClaimLost
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import IntendedBatch, ObservedNumbers, SettledBatch
@@ -20,7 +19,7 @@ from rollout.domain.lifecycle.state import Kind, Rollout, Target, Write
 from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.domain.writes.drift import Blocked, NumberScan, absorb, believes_equal_readings
-from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, outcomes, reading_trouble, shown
+from rollout.domain.writes.outcomes import Got, Outcomes, SentBatch, contested_text, outcomes, reading_trouble, shown
 from rollout.domain.writes.protocol import Finding, body_of, shows, wanted_lists
 from rollout.engine.ports import Clock, NumberSession, PhoneNumbers, Rollouts
 

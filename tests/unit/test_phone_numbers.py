@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rollout.domain.phone_numbers import covers, is_e164, listed, mask, plus_advice
+from rollout.domain.phone_numbers import covers, is_e164, listed, mask, numbers_text, plus_advice
 
 ONE, TWO = "+14157774444", "+14157774445"
 
@@ -79,3 +79,11 @@ def test_a_limit_covers_what_it_names_and_never_nothing(
 )
 def test_whoever_leaves_the_plus_away_is_told_so(number: str, advice: str) -> None:
     assert plus_advice(number) == advice
+
+
+@pytest.mark.parametrize(
+    ("numbers", "text"),
+    [([ONE], ONE), ([ONE] * 3, f"{ONE}, {ONE}, {ONE}"), ([ONE] * 5, f"{ONE}, {ONE}, {ONE} and 2 more")],
+)
+def test_of_many_numbers_three_are_shown(numbers: list[str], text: str) -> None:
+    assert numbers_text(numbers) == text

@@ -7,11 +7,11 @@ from datetime import datetime
 
 from rollout.domain.decide.actions import Action, Record
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.wording import numbers_text
 from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.columns import RolloutColumns, confirmed_at_step
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState
+from rollout.domain.phone_numbers import numbers_text
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 

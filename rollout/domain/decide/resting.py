@@ -9,11 +9,12 @@ from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.failures import fail, moved_tags, wrong_numbers
 from rollout.domain.decide.steps import read_back
 from rollout.domain.decide.timing import await_outcomes, next_check, retry_pause
-from rollout.domain.decide.wording import numbers_text, percent
+from rollout.domain.decide.wording import percent
 from rollout.domain.gates.verdict import GateOutcome
 from rollout.domain.lifecycle.machine import Event, HeldReason, PausedBy, Phase
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.phone_numbers import numbers_text
 from rollout.domain.versions import tags
 
 

@@ -8,10 +8,12 @@ from datetime import datetime, timedelta
 from rollout.domain.decide.actions import Action, Read, Record, Restore, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.timing import await_unreadable, last_horizon, next_read, retry_pause, seen_after
-from rollout.domain.decide.wording import contested_text, counted, numbers_text
+from rollout.domain.decide.wording import counted
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import CONTESTED, Rollout, Target, TargetState
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.phone_numbers import numbers_text
+from rollout.domain.writes.outcomes import contested_text
 
 LONGEST_PAUSE = timedelta(seconds=60)
 

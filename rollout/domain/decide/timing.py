@@ -8,10 +8,10 @@ from typing import TypeGuard
 
 from rollout.domain.decide.actions import Read, Wait
 from rollout.domain.decide.facts import Facts
-from rollout.domain.decide.wording import numbers_text
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.phone_numbers import numbers_text
 from rollout.domain.writes.drift import Blocked, NumberScan
 from rollout.domain.writes.protocol import Finding
 

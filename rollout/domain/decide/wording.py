@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from rollout.domain.lifecycle.state import Rollout
 
 
@@ -35,18 +33,3 @@ def percent(points: int) -> str:
 def counted(n: int, word: str) -> str:
     """A number with its noun: "1 call", "2 calls"."""
     return f"{n} {word}" if n == 1 else f"{n} {word}s"
-
-
-def numbers_text(numbers: Sequence[str]) -> str:
-    """The first three, and how many more."""
-    shown = ", ".join(numbers[:3])
-    return shown if len(numbers) <= 3 else f"{shown} and {len(numbers) - 3} more"
-
-
-def contested_text(numbers: Sequence[str]) -> str:
-    """The reason once a baseline that Retell accepted has been overwritten three times."""
-    return (
-        f"another program or person writes {numbers_text(numbers)}: Retell accepted the baseline each time, and the "
-        "number showed something else afterwards; find and stop it; until then the baseline is written again at "
-        "intervals that grow to 60 s"
-    )

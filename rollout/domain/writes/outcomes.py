@@ -14,6 +14,7 @@ from rollout.domain.lifecycle.changes import Change, WriteResult
 from rollout.domain.lifecycle.columns import TargetColumns, confirmed_at_step
 from rollout.domain.lifecycle.entries import SettledWrite
 from rollout.domain.lifecycle.state import Kind, Rollout, Target, TargetState, Write, WriteOutcome
+from rollout.domain.phone_numbers import numbers_text
 from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
@@ -204,3 +205,12 @@ def reading_trouble(got: Got) -> tuple[str | None, float | None]:
 
 def _key_trouble(failure: Failure) -> str:
     return f"Retell refuses the API key ({failure.status}): nothing is sent until the key works again"
+
+
+def contested_text(numbers: Sequence[str]) -> str:
+    """The reason once a baseline that Retell accepted has been overwritten three times."""
+    return (
+        f"another program or person writes {numbers_text(numbers)}: Retell accepted the baseline each time, and the "
+        "number showed something else afterwards; find and stop it; until then the baseline is written again at "
+        "intervals that grow to 60 s"
+    )

@@ -13,7 +13,15 @@ from rollout.domain.lifecycle.state import TargetState, WriteOutcome
 from rollout.domain.splits.baselines import exact_lists
 from rollout.domain.writes.answers import Answer, Failure, Reading, Trouble
 from rollout.domain.writes.drift import Blocked
-from rollout.domain.writes.outcomes import Outcomes, SentBatch, is_missing, outcomes, reading_trouble, shown
+from rollout.domain.writes.outcomes import (
+    Outcomes,
+    SentBatch,
+    contested_text,
+    is_missing,
+    outcomes,
+    reading_trouble,
+    shown,
+)
 from rollout.domain.writes.protocol import Settled, lists_at
 from tests.support.clock import START
 from tests.support.values import FIELD, ONE, THREE, TWO, entry, only, plan, rollout, target, write
@@ -232,3 +240,9 @@ def test_readings_that_failed_say_what_is_in_the_way() -> None:
     assert (
         reading_trouble({ONE: key})[0] == "Retell refuses the API key (401): nothing is sent until the key works again"
     )
+
+
+def test_a_contested_number_is_named_and_who_must_act() -> None:
+    why = contested_text([ONE, TWO])
+    assert why.startswith(f"another program or person writes {ONE}, {TWO}: ")
+    assert "find and stop it" in why
