@@ -13,12 +13,13 @@ from datetime import datetime
 import structlog
 
 from rollout.app import App
+from rollout.domain.calls import CallDetails
 from rollout.domain.gates import backup_models
 from rollout.domain.gates.backup_models import SAMPLE
 from rollout.domain.gates.counting import DETAILS_WAIT
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.gates.profiles import GateConfig
-from rollout.domain.lifecycle.records import CallDetails, JournalEntry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of

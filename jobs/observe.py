@@ -15,12 +15,13 @@ import structlog
 
 from jobs.call_details import CallDetailsReader
 from rollout.app import App
+from rollout.domain.calls import CallRecord, FetchMark
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.earlier_calls import BEFORE as HISTORY
 from rollout.domain.gates.earlier_calls import LEAST_CALLS
 from rollout.domain.gates.observations import baseline_pairs
 from rollout.domain.gates.verdict import Alarm, GateOutcome
-from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout, TargetState
 from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of

@@ -16,7 +16,7 @@ from rollout.adapters.settings_check import refuse_unusable
 from rollout.adapters.store import migrate as migrations
 from rollout.adapters.telemetry import logs
 from rollout.app import App, build, many_threads_and_objects
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.calls import CallRecord
 from rollout.domain.version import __version__
 from rollout.engine.rehearse import USUAL_CALLS_PER_DAY, rehearse
 from rollout.settings import KeySource, Settings

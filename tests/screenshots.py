@@ -24,9 +24,9 @@ from rollout.adapters.planfile.calendar_file import calendars_at
 from rollout.adapters.store import migrate
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.gate_records import StoredGateRecords
+from rollout.domain.calls import CallRecord, FetchMark
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import HeldReason
-from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.auth.roles import create_token

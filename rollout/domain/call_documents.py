@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from typing import Any
 
+from rollout.domain.calls import LATEST_MS, CallDetails, CustomValue
 from rollout.domain.gates.metrics import LATENCY_PARTS, LATENCY_QUANTILES
-from rollout.domain.lifecycle.records import LATEST_MS, CallDetails, CustomValue
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MOST = 1e9  # cents, milliseconds: what is above is no figure of a call

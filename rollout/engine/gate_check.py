@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
+from rollout.domain.calls import FetchMark
 from rollout.domain.gates.counting import hard_reasons
 from rollout.domain.gates.earlier_calls import BEFORE, baseline_history, limits_of
 from rollout.domain.gates.history import BaselineHistory
@@ -19,7 +20,6 @@ from rollout.domain.gates.observations import Observations, baseline_pairs
 from rollout.domain.gates.profiles import EDITION, GateConfig, from_plan
 from rollout.domain.gates.shipping import comparison_gate, judge_against, leader
 from rollout.domain.gates.verdict import Alarm, Comparison, GateOutcome, GateVerdict, Memory, Verdict, joined
-from rollout.domain.lifecycle.records import FetchMark
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_tally import tally_of

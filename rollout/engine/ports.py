@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from rollout.domain.agent_tests.runs import BatchProgress, TestCase, TestRun
+from rollout.domain.calls import CallDetails, CallRecord, FetchMark
 from rollout.domain.decide.actions import Wait
 from rollout.domain.decide.facts import Opening
 from rollout.domain.gates.history import BaselineHistory
@@ -21,15 +22,7 @@ from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import (
-    CallDetails,
-    CallRecord,
-    Claim,
-    CommandEffect,
-    FetchMark,
-    JournalEntry,
-    Request,
-)
+from rollout.domain.lifecycle.records import Claim, CommandEffect, JournalEntry, Request
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import RequestTurns

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.errors import NotReachable
 from rollout.domain.gates.counting import hard_reasons
 from rollout.domain.gates.earlier_calls import BEFORE, LEAST_CALLS, baseline_history
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.observations import baseline_pairs
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.writes.answers import Failure
 from rollout.engine.gate_check import config_of
 from rollout.engine.ports import Calls

@@ -22,7 +22,8 @@ from rollout.adapters.store.engine import Database
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.journal import GENESIS, Worded, append
 from rollout.adapters.store.tables import journal, looks, observations, rollouts, targets, writes
-from rollout.domain.lifecycle.records import CallRecord, JournalEntry
+from rollout.domain.calls import CallRecord
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import GateCheck
 from tests.support.scene import ME, Scene

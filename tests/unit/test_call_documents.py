@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from rollout.domain import call_documents
-from rollout.domain.lifecycle.records import CallDetails
+from rollout.domain.calls import CallDetails
 
 
 @pytest.mark.parametrize(

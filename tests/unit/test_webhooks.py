@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.lifecycle.records import LATEST_MS, CallDetails
+from rollout.domain.calls import LATEST_MS, CallDetails
 from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, call_of, verify
 
 NOW = 1_790_000_000_000

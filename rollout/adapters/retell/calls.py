@@ -13,7 +13,7 @@ from typing import Any
 
 from rollout.adapters.retell.wire import AnswerError, optional_text
 from rollout.domain import call_documents
-from rollout.domain.lifecycle.records import CallDetails, CallRecord
+from rollout.domain.calls import CallDetails, CallRecord
 
 
 def query(

@@ -23,8 +23,8 @@ from rollout.adapters.retell.reader import Reader
 from rollout.adapters.retell.request import LARGE, OnRequest, RequestSender, RequestSpec
 from rollout.adapters.retell.thread_pool import ThreadPool
 from rollout.adapters.retell.wire import AnswerError, reading, segment
+from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.errors import SettingsError
-from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.versions.agent_list import ListedAgent, ListedVersion
 from rollout.domain.versions.documents import ResponseEngine

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import orjson
 
 from rollout.domain import compact_json, strict_json
-from rollout.domain.lifecycle.records import LATEST_MS
+from rollout.domain.calls import LATEST_MS
 from rollout.domain.versions.agent_list import ListedAgent, ListedVersion
 from rollout.domain.writes.answers import Reading
 from rollout.engine.ports import AgentVersion

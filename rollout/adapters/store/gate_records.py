@@ -10,10 +10,10 @@ from sqlalchemy import Connection, func, insert, select, update
 from rollout.adapters.store import observations
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.tables import journal, looks, rollouts
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict, StoredLook
 from rollout.domain.gates.weight_events import KINDS, WeightEvent
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout
 from rollout.engine.ports import StoredCalls
 

@@ -13,7 +13,7 @@ from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import insert_into
 from rollout.adapters.store.tables import DRIVEN, marks, observations, targets
-from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark
+from rollout.domain.calls import CallDetails, CallRecord, FetchMark
 
 _LONGEST_CALL = timedelta(hours=2)  # Retell's own limit: max_call_duration_ms of its agents
 # What a report says of a call; the other columns are ours.

@@ -10,8 +10,8 @@ import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates import evidence
-from rollout.domain.lifecycle.records import CallRecord
 
 LEVEL = 0.05
 """How often versions without a difference may cause a notice, in a whole rollout."""

@@ -12,9 +12,9 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.metrics import Known, MetricRule, limits
 from rollout.domain.gates.tally import Arms, Cell
-from rollout.domain.lifecycle.records import CallRecord
 
 # Disconnection reasons that speak of the agent or its engine. A plan may name its own list.
 HARD_REASONS = frozenset(

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.counting import CallRules, outcomes, quantile_of
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import GateConfig, usual_margin
-from rollout.domain.lifecycle.records import CallRecord
 
 BEFORE = timedelta(days=30)
 LEAST_CALLS = 100  # judged calls of the baseline, below which its rate is not known

@@ -13,7 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # a plan names metrics, and a rollout, whose records these are, has a plan
-    from rollout.domain.lifecycle.records import CallRecord, CustomValue
+    from rollout.domain.calls import CallRecord, CustomValue
 
 QUANTILES: Mapping[str, float] = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99}
 LATENCY_PARTS = ("e2e", "llm", "tts", "asr")

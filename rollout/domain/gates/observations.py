@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.counting import WeightSpan
 from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import CommandKind, Event, HeldReason
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout, Target
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits

@@ -11,7 +11,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from rollout.app import App
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.calls import CallRecord
 from rollout.domain.plan.plan import Plan
 from rollout.domain.version import __version__
 from rollout.interfaces.api import problems

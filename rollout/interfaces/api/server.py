@@ -12,8 +12,8 @@ import structlog
 import uvicorn
 
 from rollout.app import App
+from rollout.domain.calls import CallRecord
 from rollout.domain.errors import NotReachable
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.plan.plan import Plan
 from rollout.interfaces.api.factory import Pages, make_api
 from rollout.interfaces.api.http_protocol import Patience

@@ -13,9 +13,10 @@ from fastapi import Request
 from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
+from rollout.domain.calls import CallRecord
 from rollout.domain.errors import Forbidden, Refused, Unauthenticated
 from rollout.domain.lifecycle.commands import By, state_of
-from rollout.domain.lifecycle.records import CallRecord, JournalEntry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
 from rollout.domain.plan.plan import Plan

@@ -10,11 +10,11 @@ from typing import Any
 from urllib.parse import quote
 
 from rollout.domain.calendar import wording
+from rollout.domain.calls import CallRecord
 from rollout.domain.errors import InputError
 from rollout.domain.gates import forecast_wording
 from rollout.domain.gates.counting import hard_reasons
 from rollout.domain.gates.summary import ArmSummary, MetricSummary, summarise
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Rollout, Target, TargetState
 from rollout.domain.splits import splits
 from rollout.engine.gate_check import config_of

@@ -15,7 +15,7 @@ from typing import Any
 from jobs.scheduler import Scheduler
 from rollout.adapters.store import migrate
 from rollout.app import App, build
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.calls import CallRecord
 from rollout.interfaces import dashboard
 from rollout.interfaces.api.server import Server, run_server
 from rollout.interfaces.auth.roles import create_token

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from rollout.adapters.metric_sources.poller import ExternalMetrics
+from rollout.domain.calls import FetchMark
 from rollout.domain.errors import PreflightRefused
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import FetchMark
 from rollout.engine.gate_check import GateCheck
 from tests.integration.metric_sources.provider import Provider, last_trouble, sample, says
 from tests.support.scene import ME, Scene

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from rollout.adapters.retell import RetellClient
+from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.errors import SettingsError
-from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from tests.integration.retell.retell_peer import KEY, shown
 from tests.integration.retell.scripted_reader import Answers, ScriptedReader, failure

@@ -12,7 +12,7 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
-from rollout.domain.lifecycle.records import CallDetails, CallRecord
+from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.writes.answers import Failure, Reading, Trouble
 from rollout.engine.ports import AgentVersion
 from tests.integration.retell.retell_peer import NUMBER, Behaviour, Peer, Seen, http, says, shown

@@ -11,7 +11,7 @@ import pytest
 
 from rollout.adapters.clock import SystemClock
 from rollout.adapters.retell import RetellClient
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.calls import CallRecord
 from rollout.domain.writes.answers import Answer, Failure, Order, Reading, Trouble
 from rollout.sandbox import Sandbox
 

@@ -28,11 +28,12 @@ from rollout.adapters.store.tables import (
     tokens,
 )
 from rollout.app import App, build
+from rollout.domain.calls import CallRecord, FetchMark
 from rollout.domain.errors import Refused
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, FetchMark, JournalEntry, Request
+from rollout.domain.lifecycle.records import JournalEntry, Request
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 from tests.support.hand import Hand

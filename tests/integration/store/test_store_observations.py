@@ -10,8 +10,8 @@ import pytest
 
 from rollout.adapters.store import gate_records, key_values, observations
 from rollout.adapters.store.repository import Store
+from rollout.domain.calls import CallDetails, CallRecord, FetchMark
 from rollout.domain.gates.verdict import StoredLook
-from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE, TWO, said
 

@@ -23,7 +23,7 @@ from jobs.scheduler import Scheduler
 from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.interface_queries import InterfaceQueries
-from rollout.domain.lifecycle.records import CallRecord
+from rollout.domain.calls import CallRecord
 from rollout.engine.gate_check import GateCheck
 from tests.support.scene import ME, Scene
 from tests.support.values import AGENT

@@ -16,8 +16,8 @@ from rollout.adapters.store.engine import Database
 from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.key_values import value_of
 from rollout.adapters.store.repository import Store
+from rollout.domain.calls import CallRecord, FetchMark
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan
 

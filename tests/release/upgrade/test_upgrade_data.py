@@ -16,9 +16,9 @@ from rollout.adapters.store.audit import audit
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.gate_records import keep_look, set_history
 from rollout.adapters.store.tables import REVISIONS, metadata, outbox, tokens
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import CallRecord
 from tests.release.upgrade.drill import Place, as_of, run_script
 from tests.support.command_line import REPOSITORY
 from tests.support.scene import ME, Scene

@@ -13,7 +13,7 @@ from rich.console import Console
 from jobs.observe import Observe, _is_past
 from rollout.adapters.exposition.prometheus import metrics_text
 from rollout.adapters.store.gate_records import StoredGateRecords
-from rollout.domain.lifecycle.records import FetchMark
+from rollout.domain.calls import FetchMark
 from rollout.engine.gate_check import GateCheck
 from rollout.interfaces.backend.local import LocalBackend
 from rollout.interfaces.cli.show_commands import picture

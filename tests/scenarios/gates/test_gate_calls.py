@@ -10,8 +10,8 @@ import pytest
 
 from jobs.observe import HISTORY_CALLS, Observe
 from rollout.adapters.store.gate_records import StoredGateRecords
+from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.gates.replay import replay
-from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from rollout.domain.notices.events import of_entry
 from rollout.domain.writes.answers import Failure, Trouble
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged, rebuild_differences

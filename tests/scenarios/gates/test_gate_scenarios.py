@@ -12,12 +12,12 @@ import pytest
 from rollout.adapters.planfile import load_plan
 from rollout.adapters.store import gate_records, rebuild
 from rollout.adapters.store.gate_records import StoredGateRecords
+from rollout.domain.calls import CallRecord, FetchMark
 from rollout.domain.errors import PlanError
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.replay import replay
 from rollout.domain.gates.verdict import GateEvidence, GateVerdict
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.engine.gate_check import GateCheck
 from tests.support.scene import Scene
 from tests.support.values import plan as make_plan

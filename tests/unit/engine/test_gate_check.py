@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.calls import CallRecord, FetchMark
 from rollout.domain.gates.counting import USUAL_WAIT
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import EDITION
@@ -16,7 +17,6 @@ from rollout.domain.gates.verdict import Alarm, GateOutcome, GateVerdict
 from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord, FetchMark
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.gate_check import BLIND_AFTER, KEEP_EVERY, GateCheck, MetricReadings, config_of

@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.observations import Observations
 from rollout.domain.gates.tally import Tally
 from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.hand_split import HandSplit
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.engine.gate_check import config_of
 from rollout.engine.gate_tally import tally_of

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.errors import NotReachable
 from rollout.domain.gates.history import BaselineHistory
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.preflight import Preflight
 from rollout.engine.traffic import HISTORY, MOST_CALLS, Traffic, calls_per_day, traffic

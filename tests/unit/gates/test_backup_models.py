@@ -6,8 +6,8 @@ import random
 
 import pytest
 
+from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.gates.backup_models import share_warning
-from rollout.domain.lifecycle.records import CallDetails, CallRecord
 from tests.support.clock import START
 from tests.support.values import AGENT, ONE
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.counting import (
     QUARTERS,
     CallRules,
@@ -24,7 +25,6 @@ from rollout.domain.gates.judge import judge
 from rollout.domain.gates.profiles import from_plan, gate_config
 from rollout.domain.gates.tally import Tally
 from rollout.domain.gates.verdict import GateOutcome
-from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 CANARY, BASE = ("agent_a", 7), ("agent_a", 6)

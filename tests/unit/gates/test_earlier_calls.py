@@ -3,11 +3,11 @@
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.counting import HARD_REASONS
 from rollout.domain.gates.earlier_calls import baseline_history, margin_warnings
 from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.profiles import from_plan, gate_config
-from rollout.domain.lifecycle.records import CallRecord
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BASE = ("agent_a", 6)

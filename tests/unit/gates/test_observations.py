@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
+from rollout.domain.calls import CallRecord
 from rollout.domain.gates.counting import WeightSpan
 from rollout.domain.gates.observations import Observations, baseline_pairs, position_index, share
 from rollout.domain.gates.weight_events import WeightEvent
-from rollout.domain.lifecycle.records import CallRecord
 from rollout.domain.lifecycle.state import Position
 from tests.support import retreating
 from tests.support.clock import START

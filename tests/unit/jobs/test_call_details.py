@@ -12,10 +12,11 @@ import pytest
 
 from jobs import call_details
 from jobs.call_details import CallDetailsReader
+from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.gates import backup_models
 from rollout.domain.gates.counting import DETAILS_WAIT
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallDetails, CallRecord, JournalEntry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.writes.answers import Failure, Trouble
 from tests.support.clock import START

@@ -13,11 +13,12 @@ from jobs import observe
 from jobs.observe import Observe
 from rollout.adapters.store.tables import observations
 from rollout.app import App
+from rollout.domain.calls import CallDetails, CallRecord, FetchMark
 from rollout.domain.gates.counting import MOST_WAIT
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallDetails, CallRecord, FetchMark, JournalEntry
+from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Position, Rollout, TargetState
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.engine.ports import GateReport

@@ -10,8 +10,8 @@ import pytest
 
 from jobs.service import _observed, _quietly, _wait_for
 from rollout.app import App
+from rollout.domain.calls import CallRecord
 from rollout.domain.lifecycle.machine import Phase
-from rollout.domain.lifecycle.records import CallRecord
 from tests.support.clock import START
 from tests.support.hand import Hand
 from tests.support.values import AGENT, ONE, TWO, confirmed
