@@ -16,8 +16,8 @@ from rollout.adapters.store.anchors import anchors_of, shared_anchors
 from rollout.adapters.store.pruning import BATCH, Retention
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import App
-from rollout.domain import alerts
 from rollout.domain.errors import RolloutError
+from rollout.domain.incoming import alerts
 from rollout.settings import Settings
 
 log = structlog.get_logger(__name__)

@@ -12,8 +12,8 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from rollout.adapters.retell.wire import AnswerError, optional_text
-from rollout.domain import call_documents
 from rollout.domain.calls import CallDetails, CallRecord
+from rollout.domain.incoming import call_documents
 
 
 def query(

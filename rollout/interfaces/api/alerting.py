@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 from typing import Any
 
-from rollout.domain import alerts
 from rollout.domain.errors import NotReachable, RolloutError
+from rollout.domain.incoming import alerts
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.notices import Reaction

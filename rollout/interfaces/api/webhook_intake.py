@@ -16,9 +16,9 @@ import structlog
 
 from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.adapters.store.tokens import AccessStore
-from rollout.domain import webhooks
 from rollout.domain.calls import CallRecord
 from rollout.domain.errors import InputError, RolloutError, Unauthenticated
+from rollout.domain.incoming import webhooks
 from rollout.engine.ports import Clock
 from rollout.interfaces.api.problems import TooMany
 from rollout.interfaces.api.strict_json import read_json

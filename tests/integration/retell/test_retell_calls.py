@@ -9,8 +9,8 @@ import pytest
 
 from rollout.adapters.retell.calls import details, milliseconds, query, record
 from rollout.adapters.retell.wire import AnswerError
-from rollout.domain.call_documents import moment
 from rollout.domain.calls import CallDetails, CallRecord
+from rollout.domain.incoming.call_documents import moment
 
 ONE, OTHER = "+14157774444", "+12025550100"
 AGENTS = [("agent_a", 6), ("agent_b", 1), ("agent_a", 7)]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.adapters.retell.wire import AnswerError, agent_version, listed_version, page, parse_json, reading
-from rollout.domain.call_documents import moment
+from rollout.domain.incoming.call_documents import moment
 from rollout.domain.versions.agent_list import ListedVersion
 
 ONE = "+14157774444"

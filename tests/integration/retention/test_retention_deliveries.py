@@ -10,7 +10,7 @@ from jobs.prune import Prune
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.tokens import AccessStore
 from rollout.app import build
-from rollout.domain.alerts import KEEP
+from rollout.domain.incoming.alerts import KEEP
 from rollout.settings import Settings
 from tests.support.clock import FakeClock
 

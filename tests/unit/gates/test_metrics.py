@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain import call_documents
 from rollout.domain.calls import CallDetails, CallRecord
 from rollout.domain.gates.counting import CallRules, outcomes, settled
 from rollout.domain.gates.earlier_calls import limits_of
 from rollout.domain.gates.metrics import KINDS, NAMED, MetricRule, bad_calls_text, sample
 from rollout.domain.gates.profiles import from_plan
+from rollout.domain.incoming import call_documents
 
 T0 = datetime(2026, 3, 2, 12, tzinfo=UTC)
 BASE = ("agent_a", 6)

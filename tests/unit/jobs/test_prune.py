@@ -101,7 +101,7 @@ def test_one_round_has_an_end(job: Prune, monkeypatch: pytest.MonkeyPatch) -> No
 def test_alerts_are_kept_as_long_as_one_may_fire_and_webhooks_longer_where_the_settings_say_so(
     make_app: Callable[..., App],
 ) -> None:
-    from rollout.domain import alerts
+    from rollout.domain.incoming import alerts
 
     for days, kept in ((1, alerts.KEEP), (9_000, timedelta(days=9_000))):
         pruning = Pruning()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Header, Path, Request
 from fastapi.responses import JSONResponse
 
-from rollout.domain.alerts import SOURCES
+from rollout.domain.incoming.alerts import SOURCES
 from rollout.interfaces.api.alerting import take
 from rollout.interfaces.api.answers import AlertsTaken, Ready
 from rollout.interfaces.api.guard import Guarded, caller_of, needs, read_body

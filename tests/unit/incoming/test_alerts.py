@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.alerts import FIRING, OTHER, RESOLVED, SOURCES, Alert, clean, reaction, read
 from rollout.domain.errors import InputError
+from rollout.domain.incoming.alerts import FIRING, OTHER, RESOLVED, SOURCES, Alert, clean, reaction, read
 from rollout.domain.plan.notices import Reaction
-from tests.unit.alert_rules import rule
+from tests.unit.incoming.alert_rules import rule
 
 
 def alert(numbers: tuple[str, ...] = (), **labels: str) -> Alert:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.domain.calls import LATEST_MS, CallDetails
-from rollout.domain.webhooks import NEWEST_MS, OLDEST_MS, call_of, verify
+from rollout.domain.incoming.webhooks import NEWEST_MS, OLDEST_MS, call_of, verify
 
 NOW = 1_790_000_000_000
 

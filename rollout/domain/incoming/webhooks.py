@@ -11,8 +11,8 @@ import hmac
 import re
 from collections.abc import Mapping, Sequence
 
-from rollout.domain import call_documents
 from rollout.domain.calls import CallRecord
+from rollout.domain.incoming import call_documents
 from rollout.domain.phone_numbers import is_e164
 
 _HEADER = re.compile(r"v=([0-9]{1,15}),d=([0-9a-f]{64})", re.ASCII)

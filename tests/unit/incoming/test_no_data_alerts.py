@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from rollout.domain.alerts import reaction, read
+from rollout.domain.incoming.alerts import reaction, read
 from rollout.domain.plan.notices import AlertRule as Rule
 from rollout.domain.plan.notices import Reaction
-from tests.unit.alert_rules import rule
+from tests.unit.incoming.alert_rules import rule
 
 
 def _grafana(status: str, name: str, annotations: dict[str, str] | None = None, **labels: str) -> Any:

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from rollout.domain import no_data_alerts
 from rollout.domain.errors import InputError
+from rollout.domain.incoming import no_data_alerts
 from rollout.domain.phone_numbers import is_e164
 from rollout.domain.plan.notices import AlertRule as Rule
 from rollout.domain.plan.notices import Reaction

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from rollout.domain import call_documents
 from rollout.domain.calls import CallDetails
+from rollout.domain.incoming import call_documents
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""What others send: webhooks, documents of calls, alerts."""
