@@ -105,7 +105,7 @@ class Stream:
                 elif rollout.phase == "held" and rollout.reason == "poison":
                     # Killed five times in a row while it was being driven: a person has to answer.
                     tally.poisoned += 1
-                    stage.app.commands.restore(id_, TESTER)
+                    stage.answer_poison(id_)
             time.sleep(0.05)
         tally.rest_seconds.append(time.monotonic() - began)
         for service in services:

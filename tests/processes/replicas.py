@@ -50,7 +50,7 @@ def with_kills(
         for id_, phase in phases.items():
             if phase == "held" and stage.load(id_).reason == "poison":
                 tally.poisoned += 1
-                stage.app.commands.restore(id_, TESTER)
+                stage.answer_poison(id_)
         if time.monotonic() >= next_kill and (most is None or tally.kills.total() < most):
             victim = rng.randrange(replicas)
             running[victim].kill()

@@ -185,6 +185,12 @@ class Stage:
         """The rollout as the store has it."""
         return self.app.store.load(id_)[0]
 
+    def answer_poison(self, id_: str) -> None:
+        """A person's answer to a rollout whose drivers died too often: continue, or begin if it had not begun."""
+        self.app.commands.restore(id_, TESTER)
+        if self.load(id_).started_at is None:
+            self.app.commands.resume(id_, TESTER)  # nothing else starts a rollout that was held before its start
+
     def phase(self, id_: str) -> str:
         return str(self.app.store.phase(id_))
 
