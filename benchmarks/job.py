@@ -68,7 +68,7 @@ def rollout(url: str, database_url: str, count: int) -> dict[str, Any]:
     commits = [0]
     event.listen(app.database.engine, "commit", lambda _connection: commits.__setitem__(0, commits[0] + 1))
     began = time.perf_counter()
-    id_ = app.commands.start(plan_of(numbers_of(count)), By("bench"))["id"]
+    id_ = app.commands.start(plan_of(numbers_of(count)), By("bench")).id
     started = time.perf_counter()
     commits[0] = 0
     cpu = time.process_time()
@@ -103,7 +103,7 @@ def rollout(url: str, database_url: str, count: int) -> dict[str, Any]:
 def back(url: str, database_url: str, count: int, concurrency: int) -> dict[str, Any]:
     """One step on every number and the rollback of all, while others ask for what Retell answers at once."""
     app = wired(url, database_url, concurrency=concurrency)
-    id_ = app.commands.start(plan_of(numbers_of(count)), By("bench"))["id"]
+    id_ = app.commands.start(plan_of(numbers_of(count)), By("bench")).id
     over = threading.Event()
     others = threading.Thread(target=asks, args=(app, over))
     others.start()
@@ -132,7 +132,7 @@ def asks(app: App, over: threading.Event) -> None:
 def interrupted(url: str, database_url: str, count: int) -> dict[str, Any]:
     """A rollback ordered while forward writes of the whole fleet are under way."""
     app = wired(url, database_url)
-    id_ = app.commands.start(plan_of(numbers_of(count), "interrupted"), By("bench"))["id"]
+    id_ = app.commands.start(plan_of(numbers_of(count), "interrupted"), By("bench")).id
     forget = urllib.request.Request(f"{url}/sandbox/log", method="DELETE")
     urllib.request.urlopen(forget, timeout=30).read()
     forward = threading.Thread(target=lambda: quietly(app, id_), daemon=True)

@@ -110,7 +110,7 @@ def due(url: str, database_url: str, waiting: int, count: int) -> dict[str, Any]
     app = wired(url, database_url)
     at = app.store.now() + timedelta(seconds=45)
     numbers = numbers_of(count)
-    first = app.commands.start(plan_of(numbers[:1], "due-0", QUICK), By("bench"), at=at)["id"]
+    first = app.commands.start(plan_of(numbers[:1], "due-0", QUICK), By("bench"), at=at).id
     base = app.store.load(first)[0]
     row = {**from_rollout(base), "journal_seq": 0, "journal_hash": GENESIS, "phase": str(Phase.PENDING)}
     far = app.store.now() + timedelta(days=30)

@@ -88,7 +88,7 @@ class Gallery(Scene):
         }
         at = None if later is None else self.clock.now() + later
         given = {key: value for key, value in {**plan, **changes}.items() if value is not None}
-        self.id = str(self.app.commands.start(Plan.model_validate(given), MARIA, at=at)["id"])
+        self.id = self.app.commands.start(Plan.model_validate(given), MARIA, at=at).id
         self.made[name] = number
         self.drive()
         return self.id

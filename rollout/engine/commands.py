@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
 
 from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.lifecycle import commands, hand_commands
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, Phase, after, allows
 from rollout.domain.lifecycle.records import CommandEffect, JournalEntry, Request
+from rollout.domain.lifecycle.started import StartedRollout
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.phone_numbers import plus_advice
 from rollout.domain.plan.plan import Plan
@@ -63,8 +64,8 @@ class Commands:
         assert self.workspace.batch_tests is not None
         return run_by_hand(self.workspace.batch_tests, found.plan.tests, found.tests, clock, told)
 
-    def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
-        """Record a rollout of this plan, after pre-flight; {"id", "warnings", "differences"}. Refused changes nothing."""
+    def start(self, plan: Plan, by: By, *, at: datetime | None = None, strict: bool = False) -> StartedRollout:
+        """Record a rollout of this plan, after pre-flight. Refused changes nothing."""
         request = by.request("start", plan.canonical(), at)
         start_at = at or plan.start
         if request is not None and (given := self.store.answered(request)) is not None:
@@ -81,7 +82,7 @@ class Commands:
         later = plan.after is not None or (start_at is not None and start_at > now)
         id_ = self.new_id()
 
-        told = found.summary().to_json()
+        summary = found.summary()
 
         def make(now: datetime) -> tuple[Rollout, JournalEntry]:
             # A later start reads its numbers again when it begins: the baseline is what they serve then.
@@ -106,15 +107,15 @@ class Commands:
                 why="waiting for the service",
                 next="step 1.1",
             )
-            return rollout, JournalEntry("created", by.actor, by.reason, told)
+            return rollout, JournalEntry("created", by.actor, by.reason, summary.to_json())
 
-        answer = self.store.create(make, request, told)
-        self.changed(answer["id"], False)
+        answer = self.store.create(make, request, summary)
+        self.changed(answer.id, False)
         return answer
 
     # -------------------------------------------------------------- on the way
 
-    def promote(self, id_: str, by: By, *, expect: Position | None = None, full: bool = False) -> dict[str, Any]:
+    def promote(self, id_: str, by: By, *, expect: Position | None = None, full: bool = False) -> CommandGiven:
         """Go to the next step now, or with `full` to the last; in the last step, end its bake."""
         return self._change(
             id_, partial(commands.promote, by=by, expect=expect, full=full), by.request("promote", id_, expect, full)
@@ -122,7 +123,7 @@ class Commands:
 
     def set_weights(
         self, id_: str, by: By, *, weights: Mapping[str, object], expect: Position | None = None
-    ) -> dict[str, Any]:
+    ) -> CommandGiven:
         """Write these weights (0..1, by version) in place of the step's; its hold starts again."""
         return self._change(
             id_,
@@ -132,7 +133,7 @@ class Commands:
 
     def ship(
         self, id_: str, by: By, *, variant: str, anyway: bool = False, expect: Position | None = None
-    ) -> dict[str, Any]:
+    ) -> CommandGiven:
         """Give a version every call; it bakes like the last step. Refused without enough evidence, but for `anyway`."""
 
         def effect(r: Rollout, now: datetime) -> CommandEffect:
@@ -141,28 +142,28 @@ class Commands:
 
         return self._change(id_, effect, by.request("ship", id_, expect, variant, anyway))
 
-    def pause(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
+    def pause(self, id_: str, by: By, *, expect: Position | None = None) -> CommandGiven:
         """Hold at the current position. Gates keep watching."""
         return self._change(id_, partial(commands.pause, by=by, expect=expect), by.request("pause", id_, expect))
 
-    def resume(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
+    def resume(self, id_: str, by: By, *, expect: Position | None = None) -> CommandGiven:
         """Continue after a pause. After a failed gate this overrides that failure."""
         return self._change(id_, partial(commands.resume, by=by, expect=expect), by.request("resume", id_, expect))
 
-    def stop(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
+    def stop(self, id_: str, by: By, *, expect: Position | None = None) -> CommandGiven:
         """End it and leave the split as it is."""
         return self._change(id_, partial(commands.stop, by=by, expect=expect), by.request("stop", id_, expect))
 
     # -------------------------------------------------------------- answers to drift
 
-    def adopt(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
+    def adopt(self, id_: str, by: By, *, expect: Position | None = None) -> CommandGiven:
         """Accept the live split of every number, and continue."""
         live = self._live(id_, Event.ADOPT_ASKED)
         return self._change(
             id_, partial(commands.adopt, by=by, expect=expect, live=live), by.request("adopt", id_, expect)
         )
 
-    def restore(self, id_: str, by: By, *, expect: Position | None = None) -> dict[str, Any]:
+    def restore(self, id_: str, by: By, *, expect: Position | None = None) -> CommandGiven:
         """Write the rollout's split over what the numbers show now, and continue."""
         live = self._live(id_, Event.RESTORE_ASKED)
         return self._change(
@@ -182,7 +183,7 @@ class Commands:
 
     # -------------------------------------------------------------- rollback
 
-    def rollback(self, id_: str, by: By) -> dict[str, Any]:
+    def rollback(self, id_: str, by: By) -> CommandGiven:
         """Commit the desired state: every baseline back. Always wins, needs no expected state."""
         return self._change(
             id_, partial(commands.rollback, by=by, kept=self.baseline_kept), by.request("rollback", id_), urgent=True
@@ -221,7 +222,7 @@ class Commands:
         command: Callable[[Rollout, datetime], CommandEffect | None],
         request: Request | None,
         urgent: bool = False,
-    ) -> dict[str, Any]:
+    ) -> CommandGiven:
         answer = self.store.change(id_, command, request, urgent=urgent)
         self.changed(id_, urgent)
         return answer

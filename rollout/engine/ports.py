@@ -21,8 +21,10 @@ from rollout.domain.gates.history import BaselineHistory
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.gates.weight_events import WeightEvent
 from rollout.domain.lifecycle.changes import Change
+from rollout.domain.lifecycle.entries import CommandGiven, PreflightSummary
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, CommandEffect, JournalEntry, Request
+from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Rollout, Target
 from rollout.domain.plan.calendar import Calendar
 from rollout.domain.request_budget import RequestTurns
@@ -191,16 +193,16 @@ class Rollouts(Protocol):
         """Release the claim; the rollout is due again when the wait ends. False if the claim was lost meanwhile."""
         ...
 
-    def answered(self, request: Request) -> dict[str, Any] | None:
-        """The answer this request id was given before, if any."""
+    def answered(self, request: Request) -> StartedRollout | None:
+        """The answer that this request for a start was given before, if any."""
         ...
 
     def create(
         self,
         make: Callable[[datetime], tuple[Rollout, JournalEntry]],
         request: Request | None,
-        also: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]: ...
+        preflight: PreflightSummary = NO_FINDINGS,
+    ) -> StartedRollout: ...
 
     def change(
         self,
@@ -209,7 +211,7 @@ class Rollouts(Protocol):
         request: Request | None = None,
         *,
         urgent: bool = False,
-    ) -> dict[str, Any]:
+    ) -> CommandGiven:
         """Record a command; the answer says where the rollout stands afterwards."""
         ...
 

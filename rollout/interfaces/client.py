@@ -96,7 +96,7 @@ class Client:
 
         PreflightRefused when the live numbers do not allow it, NameTaken when a live rollout has this name.
         """
-        return str(self._remote.start(_plan(plan), _by(reason, request_id), at=at, strict=strict)["id"])
+        return self._remote.start(_plan(plan), _by(reason, request_id), at=at, strict=strict).id
 
     def get(self, rollout: str) -> RolloutStatus:
         """The state of a rollout."""
@@ -204,7 +204,7 @@ class Client:
 
     def _change(self, command: str, rollout: str, expect: str | None, by: By, **asked: Any) -> RolloutStatus:
         position = None if expect is None else parse_position(expect)
-        return RolloutStatus.of(self._remote.command(command, rollout, by, expect=position, **asked))
+        return RolloutStatus.of(self._remote.command(command, rollout, by, expect=position, **asked).to_json())
 
 
 def _plan(plan: str | Path | Mapping[str, Any]) -> PlanText:

@@ -164,7 +164,7 @@ class Stage:
 
     def start(self, count: int = 1, hold: str = "1s", **more: Any) -> str:
         """Starts a rollout on new numbers; returns its id."""
-        return str(self.app.commands.start(self.plan(self.numbers(count), hold, **more), TESTER)["id"])
+        return self.app.commands.start(self.plan(self.numbers(count), hold, **more), TESTER).id
 
     def start_many(self, count: int, hold: str, like: Rollout | None = None, **more: Any) -> list[str]:
         """Many at once, on one number each: one pre-flight, and the others recorded after its pattern.
@@ -178,7 +178,7 @@ class Stage:
             plan = self.plan([number], hold, **more)
             target = replace(first.targets[0], number=number, modified=self.sandbox.number(number).timestamp)
             made = replace(first, id=new_id(), name=plan.name, plan=plan, targets=(target,), epoch=0)
-            ids.append(self.app.store.create(partial(_recorded, made), None)["id"])
+            ids.append(self.app.store.create(partial(_recorded, made), None).id)
         return ids
 
     def load(self, id_: str) -> Rollout:

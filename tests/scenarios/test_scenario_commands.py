@@ -35,7 +35,7 @@ def test_who_drives_is_told_of_a_command_and_whether_it_cannot_wait(scene: Scene
 def test_promote_goes_to_the_next_step_now(scene: Scene) -> None:
     scene.given_at(1)
     answer = scene.app.commands.promote(scene.id, ME)
-    assert answer["position"] == {"wave": 1, "step": 2}
+    assert answer.position == (1, 2)
     scene.drive()
     scene.stands("progressing", 2)
     assert scene.weight(ONE) == 0.5

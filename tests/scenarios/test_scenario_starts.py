@@ -256,7 +256,7 @@ def test_what_a_start_remembers_of_its_numbers_is_what_it_recorded(scene: Scene)
 def test_a_start_with_one_request_id_makes_one_rollout(scene: Scene) -> None:
     by = By("cli:test", "", "request-1")
     first = scene.app.commands.start(plan(), by)
-    assert scene.app.commands.start(plan(), by)["id"] == first["id"]
+    assert scene.app.commands.start(plan(), by).id == first.id
     assert len(scene.app.store.summaries()) == 1
     with pytest.raises(Refused, match="already used for a different request"):
         scene.app.commands.start(plan(name="other"), by)

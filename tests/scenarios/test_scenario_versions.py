@@ -54,8 +54,8 @@ def test_check_and_start_tell_what_differs_and_the_journal_keeps_it(two_versions
         assert not {"hunter2", "swordfish"} & set(str(told.to_json()).replace('"', " ").split())
         assert len(found.warnings) == 1 and "judged by different rules" in found.warnings[0]
         answer = scene.app.commands.start(plan(), ME)
-        assert answer["differences"] == [told.to_json()]
-        created = scene.app.store.history(answer["id"], 0, 1)[0]
+        assert answer.preflight.differences == (told.to_json(),)
+        created = scene.app.store.history(answer.id, 0, 1)[0]
         assert created.data["differences"] == [told.to_json()]
 
 
@@ -73,7 +73,7 @@ def test_an_engine_that_cannot_be_read_refuses_nothing_and_is_told(two_versions:
         [told] = scene.app.commands.check(plan()).differences
         assert len(told.unread) == 2 and "could not be read" in told.unread[0]
         assert "voice_id" in [item.field for item in told.fields]
-        assert scene.app.commands.start(plan(), ME, strict=False)["id"]
+        assert scene.app.commands.start(plan(), ME, strict=False).id
 
 
 def bound_by_tag(scene: Scene, tags: dict[str, Any]) -> list[str]:

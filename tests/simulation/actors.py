@@ -41,7 +41,7 @@ class Operator:
 
         def work() -> None:
             node = Node(self.sim, name, can_crash=False)
-            self._ask(name, lambda by: self.started.append(node.app.commands.start(plan, by)["id"]))
+            self._ask(name, lambda by: self.started.append(node.app.commands.start(plan, by).id))
             self.started[:] = dict.fromkeys(self.started)
 
         self.world.spawn(Process(name, can_crash=False), name, work, after)

@@ -94,7 +94,7 @@ class Scenario:
                 **more,
             }
         )
-        return self.ask(lambda node, by: str(node.app.commands.start(plan, by)["id"]))
+        return self.ask(lambda node, by: node.app.commands.start(plan, by).id)
 
     def command(self, name: str, id_: str, **how: Any) -> dict[str, Any]:
         return self.ask(lambda node, by: dict(getattr(node.app.commands, name)(id_, by, **how)))

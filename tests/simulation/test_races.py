@@ -87,7 +87,7 @@ def test_start_twice_with_one_request_id_is_one_rollout(scenario: Make) -> None:
         }
     )
     by = By("somebody", "twice", "request-1")
-    ids = {str(s.ask(lambda node, _: node.app.commands.start(plan, by)["id"])) for _ in range(2)}
+    ids = {str(s.ask(lambda node, _: node.app.commands.start(plan, by).id)) for _ in range(2)}
     assert len(ids) == 1
     assert s.sim.file.one("SELECT count(*) FROM rollouts")[0] == 1
 

@@ -38,7 +38,7 @@ class Hand:
             **changes,
         }
         given = self.store.create(lambda at: created(**{**values, "created_at": changes.get("created_at", at)}), None)
-        return str(given["id"])
+        return given.id
 
     def claim(self, id_: str = "r1") -> Claim:
         (claim,) = self.store.claim("test", LEASE, only=id_)

@@ -94,7 +94,7 @@ class Scene(AbstractContextManager["Scene"]):
 
     def given(self, plan: Plan | None = None, at: datetime | None = None, **changes: Any) -> str:
         """A rollout is started; returns its id, and is the one that the rest is about."""
-        self.id = str(self.app.commands.start(plan or make_plan(**changes), ME, at=at)["id"])
+        self.id = self.app.commands.start(plan or make_plan(**changes), ME, at=at).id
         return self.id
 
     def given_at(self, step: int, **changes: Any) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import exc
 
@@ -20,9 +20,10 @@ from rollout.adapters.store.snapshots import Snapshots
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import DiskFull, NotReachable, Refused
 from rollout.domain.lifecycle.changes import Change
-from rollout.domain.lifecycle.commands import state_of
+from rollout.domain.lifecycle.entries import CommandGiven, PreflightSummary
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import Claim, CommandEffect, JournalEntry, Request
+from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
 
@@ -122,20 +123,21 @@ class Store:
 
     # -------------------------------------------------------------- commands
 
-    def answered(self, request: Request) -> dict[str, Any] | None:
+    def answered(self, request: Request) -> StartedRollout | None:
         with self.database.read() as connection:
-            return request_ids.first_answer(connection, request)
+            given = request_ids.first_answer(connection, request)
+        return None if given is None else StartedRollout.from_json(given)
 
     def create(
         self,
         make: Callable[[datetime], tuple[Rollout, JournalEntry]],
         request: Request | None,
-        also: Mapping[str, Any] | None = None,
-    ) -> dict[str, Any]:
-        """Record a new rollout made at the store's now; return {"id": ...} and what the answer says `also`."""
+        preflight: PreflightSummary = NO_FINDINGS,
+    ) -> StartedRollout:
+        """Record a new rollout made at the store's now; the answer is its id, and the findings of pre-flight."""
         self.database.require_same()
         try:
-            return self._create(make, request, also)
+            return self._create(make, request, preflight)
         except (exc.IntegrityError, Refused):
             # The same request, sent twice, may be under way twice: the second one gets the first answer.
             given = None if request is None else self.answered(request)
@@ -147,17 +149,17 @@ class Store:
         self,
         make: Callable[[datetime], tuple[Rollout, JournalEntry]],
         request: Request | None,
-        also: Mapping[str, Any] | None,
-    ) -> dict[str, Any]:
+        preflight: PreflightSummary,
+    ) -> StartedRollout:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
-                return given
+                return StartedRollout.from_json(given)
             now = self.database.now(connection)
             rollout, entry = make(now)
             head = rollouts.create(connection, rollout, entry, now)
-            answer = {**(also or {}), "id": rollout.id}
+            answer = StartedRollout(rollout.id, preflight)
             if request is not None:
-                request_ids.remember(connection, request, rollout.id, answer, now)
+                request_ids.remember(connection, request, rollout.id, answer.to_json(), now)
         self.snapshots.put(rollout.id, head, rollout.targets)
         return answer
 
@@ -168,7 +170,7 @@ class Store:
         request: Request | None = None,
         *,
         urgent: bool = False,
-    ) -> dict[str, Any]:
+    ) -> CommandGiven:
         """A command on one rollout: load it, ask for the effect, and record that, under the row's lock.
 
         `urgent`: a rollback, which waits for no other writer of this process, for which room is kept when the disk
@@ -193,12 +195,12 @@ class Store:
         command: Callable[[Rollout, datetime], CommandEffect | None],
         request: Request | None,
         urgent: bool,
-    ) -> dict[str, Any]:
+    ) -> CommandGiven:
         with self.database.write(urgent=urgent) as connection:
             # Under the row's lock: the same request may come twice at once.
             row = rollouts.head_row(connection, rollout_id)
-            if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
-                return given
+            if request is not None and (stored := request_ids.first_answer(connection, request)) is not None:
+                return CommandGiven.from_json(stored)
             now = self.database.now(connection)
             # A rollback is ordered whatever is under way: it need not know the thousand writes that may be.
             before = queries.load(connection, rollout_id, now, self.snapshots, open_writes=not urgent)
@@ -209,9 +211,9 @@ class Store:
                 epoch, head = rollouts.command(connection, row, change, entry, now, why)
                 after = change.applied_to(before, now)
                 after = replace(after, epoch=epoch, due_at=now, why=why, waiting_for=at_rest(after.phase))
-            given = state_of(after)
+            given = CommandGiven.of(after)
             if request is not None:
-                request_ids.remember(connection, request, rollout_id, given, now)
+                request_ids.remember(connection, request, rollout_id, given.to_json(), now)
         self.snapshots.follow(rollout_id, queries.head_of(row), head, change)
         return given
 

@@ -258,7 +258,7 @@ def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE)
 
 def _asked(r: Rollout, by: By) -> dict[str, Any]:
     """The position of a rollout, and the alert that asked for it, if one did."""
-    return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by.alert).to_json()
+    return CommandGiven.of(r, by.alert).to_json()
 
 
 def _who(by: By) -> str:
@@ -266,8 +266,8 @@ def _who(by: By) -> str:
 
 
 def state_of(r: Rollout) -> dict[str, Any]:
-    """A rollout's position, for answers and refusals."""
-    return CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch).to_json()
+    """A rollout's position as JSON, for refusals and the journal."""
+    return CommandGiven.of(r).to_json()
 
 
 def parse_position(text: str) -> Position:

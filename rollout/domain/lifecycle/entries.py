@@ -14,7 +14,7 @@ from typing import Any
 from rollout.domain.gates.verdict import GateVerdict
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.machine import CommandKind, Event, Phase
-from rollout.domain.lifecycle.state import Kind, Position
+from rollout.domain.lifecycle.state import Kind, Position, Rollout
 from rollout.domain.writes.protocol import Settled
 
 _PREFLIGHT = frozenset({"created", "baselines"})
@@ -123,8 +123,11 @@ class ServiceEvent:
 
 @dataclass(frozen=True, slots=True)
 class CommandGiven:
-    """The position of a rollout when a command was given. alert: the name of the alert that gave it, if one did; by_hand:
-    the split that `set` or `ship` asked for; missing: the evidence that what is shipped lacked."""
+    """The position of a rollout when a command was given, or after it.
+
+    alert: the name of the alert that gave it, if one did. by_hand: the split that `set` or `ship` asked for. missing: the
+    evidence that what is shipped lacked.
+    """
 
     id: str
     phase: Phase
@@ -134,6 +137,13 @@ class CommandGiven:
     alert: str | None = None
     by_hand: HandSplit | None = None
     missing: str | None = None
+
+    @classmethod
+    def of(
+        cls, r: Rollout, alert: str | None = None, by_hand: HandSplit | None = None, missing: str | None = None
+    ) -> CommandGiven:
+        """The position of this rollout."""
+        return cls(r.id, r.phase, r.reason, r.position, r.epoch, alert, by_hand, missing)
 
     def to_json(self) -> dict[str, Any]:
         position = {"wave": self.position.wave, "step": self.position.step}

@@ -51,7 +51,7 @@ def set_weights(
             raise InputError(f"weights: {target.number}: {error.message}", field="weights") from None
     values: RolloutColumns = {"phase": phase, **_wanted(r, split, now)}
     said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
-    data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split).to_json()
+    data = CommandGiven.of(r, by_hand=split).to_json()
     return CommandEffect(
         Change(rollout=values),
         JournalEntry(str(CommandKind.SET), by.actor, by.reason, data),
@@ -84,7 +84,7 @@ def ship(
     values: RolloutColumns = {"phase": phase, **shipping_columns(r, split, now)}
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:
         values["waived"] = True
-    data = CommandGiven(r.id, r.phase, r.reason, r.position, r.epoch, by_hand=split, missing=missing).to_json()
+    data = CommandGiven.of(r, by_hand=split, missing=missing).to_json()
     return CommandEffect(
         Change(rollout=values),
         JournalEntry(str(CommandKind.SHIP), by.actor, by.reason, data),

@@ -16,6 +16,7 @@ from rollout.app import App
 from rollout.domain.calls import CallRecord
 from rollout.domain.errors import Forbidden, Refused, Unauthenticated
 from rollout.domain.lifecycle.commands import By, state_of
+from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.phone_numbers import listed
@@ -149,12 +150,12 @@ class ApiService:
 
     # -------------------------------------------------------------- commands
 
-    def command(self, caller: Caller, name: str, text: str, by: By, **more: Any) -> dict[str, Any]:
+    def command(self, caller: Caller, name: str, text: str, by: By, **more: Any) -> CommandGiven:
         """A command on one rollout; a refusal says where the rollout stands."""
         id_ = self.app.store.resolve(text, caller.numbers)
         try:
             if name == "rollback":
-                return self.backend.rollback(id_, by)
+                return self.app.commands.rollback(id_, by)
             return self.backend.command(name, id_, by, **more)
         except Refused as error:
             self.note("command_refused", by.actor, error.message, f"{by.actor}|{id_}|{name}", {"rollout": id_})

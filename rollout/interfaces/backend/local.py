@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rollout.app import App
     from rollout.domain.calendar.timetable import TimetableRow
     from rollout.domain.lifecycle.commands import By
+    from rollout.domain.lifecycle.entries import CommandGiven
+    from rollout.domain.lifecycle.started import StartedRollout
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.backend.plan_text import PlanText
     from rollout.interfaces.views.report import Report
@@ -43,16 +45,14 @@ class Backend(Protocol):
 
     def start(
         self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False
-    ) -> dict[str, Any]: ...
+    ) -> StartedRollout: ...
 
-    def command(
-        self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any
-    ) -> dict[str, Any]:
+    def command(self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any) -> CommandGiven:
         """`asked`: what this command alone takes, such as `full` of promote."""
         ...
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
-        """Order the rollback: committed when it returns."""
+        """Order the rollback: committed when it returns. A service answers with the whole rollout."""
         ...
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
@@ -103,21 +103,19 @@ class LocalBackend:
 
         return examine(self.app, plan, strict, tests)
 
-    def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
+    def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> StartedRollout:
         return self.app.commands.start(written.plan, by, at=at, strict=strict)
 
-    def command(
-        self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any
-    ) -> dict[str, Any]:
+    def command(self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any) -> CommandGiven:
         if command not in COMMANDS:
             raise InputError(f"there is no command {command}; write one of: {', '.join(COMMANDS)}")
         commands = self.app.commands
         id_ = commands.resolve(id_)
-        method: Callable[..., dict[str, Any]] = getattr(commands, COMMANDS[command])
+        method: Callable[..., CommandGiven] = getattr(commands, COMMANDS[command])
         return method(id_, by, expect=expect, **asked)
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
-        return self.app.commands.rollback(self.app.commands.resolve(id_), by)
+        return self.app.commands.rollback(self.app.commands.resolve(id_), by).to_json()
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
         """Drive the rollback here and now, unless another process is quicker; end at the read-back."""

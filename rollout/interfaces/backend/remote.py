@@ -25,6 +25,8 @@ from rollout.adapters.http.standard import transport_options
 from rollout.domain import errors, strict_json
 from rollout.domain.errors import InputError, NotReachable, RolloutError, SettingsError
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.entries import CommandGiven
+from rollout.domain.lifecycle.started import StartedRollout
 from rollout.domain.lifecycle.state import Position
 from rollout.domain.phone_numbers import is_e164, plus_advice
 from rollout.interfaces.backend.plan_text import PlanText
@@ -77,21 +79,19 @@ class RemoteBackend:
             return self._run_tests(body, tests)
         return self._ask("POST", "/api/v1/plans/check", body, timeout=120)
 
-    def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> dict[str, Any]:
+    def start(self, written: PlanText, by: By, *, at: datetime | None = None, strict: bool = False) -> StartedRollout:
         body: dict[str, Any] = {"plan": written.text, "name": written.name[:200], "strict": strict, **_who(by)}
         if at is not None:
             body["start_at"] = at.isoformat()
-        return self._ask("POST", "/api/v1/rollouts", body, timeout=120)
+        return StartedRollout.from_json(self._ask("POST", "/api/v1/rollouts", body, timeout=120))
 
-    def command(
-        self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any
-    ) -> dict[str, Any]:
+    def command(self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any) -> CommandGiven:
         body = {**asked, **_who(by)}
         if expect is not None:
             body["expect"] = {"wave": expect.wave, "step": expect.step}
         if not re.fullmatch("[a-z]+", command):
             raise InputError(f"there is no command {command!r}; write for example pause")
-        return self._ask("POST", f"{_at(id_)}/{command}", body, timeout=120)
+        return CommandGiven.from_json(self._ask("POST", f"{_at(id_)}/{command}", body, timeout=120))
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
         return self._ask("POST", f"{_at(id_)}/rollback?wait=0", _who(by))

@@ -117,7 +117,7 @@ def _one(service: Backend, each: PlanText, dry_run: bool, strict: bool, reason: 
         # The same plan applied twice at the same time, say by two runs of CI, has one answer.
         request = f"apply-{each.plan.digest()[:32]}"
         answer = service.start(each, by(reason or in_one_line(f"apply {each.name}", "?"), request), strict=strict)
-        return _row(each, "started", str(answer["id"]), "; ".join(answer.get("warnings", [])))
+        return _row(each, "started", answer.id, "; ".join(answer.preflight.warnings))
     except (Refused, InputError) as error:
         return _row(each, "refused", "", error.message)
 

@@ -118,7 +118,7 @@ def _world(folder: Path) -> Iterator[tuple[Sandbox, App]]:
 
 def _play(app: App, sandbox: Sandbox, name: str, version: int) -> str:
     plan = load_plan(PLAN.format(name=name, number=NUMBER, agent=AGENT, version=version))
-    id_ = str(app.commands.start(plan, By("demo"))["id"])
+    id_ = app.commands.start(plan, By("demo")).id
     out = console()
     end = time.perf_counter() + LONGEST
     if out.is_terminal:

@@ -130,8 +130,8 @@ def _order(name: str, id_: str, who: By, expect: str | None, as_json: bool, **mo
     """Give one command, and say where that leads and whether a service is at work."""
     with backend() as service:
         answer = service.command(name, id_, who, expect=position(expect), **more)
-        say_where(name, answer, as_json)
-        say_if_nobody_works(service, answer["phase"])
+        say_where(name, answer.to_json(), as_json)
+        say_if_nobody_works(service, answer.phase)
 
 
 def kit(

@@ -50,14 +50,16 @@ def pause(
         raise InputError("pause: --expect works with one rollout only; leave it out with --all")
     with backend() as service:
         if id is not None:
-            answer = service.command("pause", id, by(reason, request_id), expect=position(expect))
-            say_where("pause", answer, json)
-            say_if_nobody_works(service, answer["phase"])
+            given = service.command("pause", id, by(reason, request_id), expect=position(expect))
+            say_where("pause", given.to_json(), json)
+            say_if_nobody_works(service, given.phase)
             return
         live = [r for r in service.list(live=True) if r["phase"] in ("pending", "progressing")]
         line = _Line(service, sorted(live, key=_waits))
         for each in line.live:
-            line.order(each, lambda asked: service.command("pause", asked, by(reason, request_id).each(asked)))
+            line.order(
+                each, lambda asked: service.command("pause", asked, by(reason, request_id).each(asked)).to_json()
+            )
         if json:
             print_json(line.answers)
         else:

@@ -135,16 +135,16 @@ def start(
         with waiting(f"{written.plan.name}: reading {_numbers(written.plan)}"):
             answer = service.start(written, by(reason, request_id), at=start_at, strict=strict)
         if not json:
-            echo(answer["id"])
+            echo(answer.id)
         elif not wait:
-            print_json(answer)
-        for warning in answer.get("warnings", []):
+            print_json(answer.to_json())
+        for warning in answer.preflight.warnings:
             echo(f"warning: {plain(warning)}", err=True)
-        for line in difference_lines(answer.get("differences", [])):
+        for line in difference_lines(answer.preflight.differences):
             echo(plain(line), err=True)
         say_if_nobody_works(service)
         if wait:
-            follow(service, answer["id"], json)
+            follow(service, answer.id, json)
 
 
 def _print_check(report: dict[str, Any]) -> None:

@@ -149,8 +149,8 @@ async def _do(request: Request, command: str, id_: str) -> Response:
         reason = form.get("reason", "")
         return await _ask(request, command, id_, asked, status=error.status, trouble=error.message, reason=reason)
     if command == "rollback":
-        await _follow(request, str(answer["id"]))
-    return to(request, f"/rollouts/{answer['id']}?did={command}")
+        await _follow(request, answer.id)
+    return to(request, f"/rollouts/{answer.id}?did={command}")
 
 
 def by_of(caller: Caller, form: Mapping[str, str], command: str) -> By:

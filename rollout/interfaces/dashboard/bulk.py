@@ -71,6 +71,6 @@ def order(
             answer = service.command(caller, str(command), id_, by.each(id_), **more)
         except RolloutError as error:
             return BulkAnswer(id_, name, "" if r is None else str(r.phase), error.message)
-        return BulkAnswer(id_, name, str(answer["phase"]))
+        return BulkAnswer(id_, name, str(answer.phase))
 
     return [give(id_) for id_ in sorted(places, key=lambda i: i in live and live[i].phase is Phase.PENDING)]

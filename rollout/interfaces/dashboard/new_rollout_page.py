@@ -77,10 +77,8 @@ def start(page_state: PageState, caller: Caller, form: Mapping[str, str]) -> str
     by = by_of(caller, form, "start")
     plan = plan_of(text_of(form))
     page_state.service.allow_plan(caller, plan)
-    answer = page_state.service.app.commands.start(
-        plan, by, at=_at(form.get("at", "")), strict=form.get("strict") == "on"
-    )
-    return str(answer["id"])
+    at, strict = _at(form.get("at", "")), form.get("strict") == "on"
+    return page_state.service.app.commands.start(plan, by, at=at, strict=strict).id
 
 
 def _at(text: str) -> datetime | None:

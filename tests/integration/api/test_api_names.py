@@ -88,7 +88,7 @@ def test_a_name_with_odd_characters_is_reached_and_one_with_a_slash_by_its_id(se
     for name in ("a?b#c%2F &=+", "Büro 50 %", "..."):
         id_ = service.start(name=name)
         assert remote.show(name)["id"] == id_
-        assert remote.command("pause", name, By("", "x"))["id"] == id_
+        assert remote.command("pause", name, By("", "x")).id == id_
     refused = service.ask("POST", "/api/v1/rollouts", {"plan": service.plan(name="shop/berlin")})
     assert refused.status == 422 and "has a slash; write a name without slashes" in refused.json["detail"]
     assert service.ask("POST", "/api/v1/plans/check", {"plan": service.plan(name="shop/berlin")}).status == 422

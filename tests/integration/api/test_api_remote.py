@@ -51,11 +51,11 @@ def test_a_whole_rollout(service: Live, remote: RemoteBackend) -> None:
     report = backend.check(plan)
     there = LocalBackend(service.app).check(plan)
     assert report["ok"] and {**report, "timetable": ""} == {**there, "timetable": ""}  # it begins at the second of now
-    id_ = backend.start(plan, ME)["id"]
+    id_ = backend.start(plan, ME).id
     service.until(lambda: backend.show(id_)["confirmed_at"])
     assert backend.show("by-remote")["id"] == id_ == backend.on_number(number)
     moved = backend.command("promote", id_, ME, expect=Position(1, 1))
-    assert moved["position"] == {"wave": 1, "step": 2}
+    assert moved.position == (1, 2)
     with pytest.raises(StaleExpectation) as stale:
         backend.command("promote", id_, ME, expect=Position(1, 1))
     assert stale.value.exit_code == 3 and stale.value.details["position"] == {"wave": 1, "step": 2}
@@ -194,7 +194,7 @@ def test_a_lost_answer_is_asked_again_and_has_one_effect(
 
     monkeypatch.setattr(remote, "_once", loses)
     answer = remote.command("promote", id_, ME)
-    assert lost and answer["position"] == {"wave": 1, "step": 2}
+    assert lost and answer.position == (1, 2)
     assert service.show(id_)["position"] == {"wave": 1, "step": 2}
 
 

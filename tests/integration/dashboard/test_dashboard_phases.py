@@ -17,7 +17,7 @@ ASKED = {"set": {"w_canary": "0.3"}, "ship": {"variant": "canary"}}
 def test_where_they_may_be_given_and_the_sentence_that_refuses_them_where_not(tmp_path: Path) -> None:
     with world(tmp_path, ticking=False) as service:
         plan = Plan.model_validate(service.plan())
-        id_ = str(service.app.commands.start(plan, By("cli:test", "a test starts it"))["id"])
+        id_ = service.app.commands.start(plan, By("cli:test", "a test starts it")).id
         cookie = service.session("operator")
         csrf = service.ask("GET", "/", cookie=cookie).csrf
         for command, refused in commands_in_every_phase(service.app.store, id_):

@@ -62,7 +62,7 @@ def still(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def keep(service: World, index: int, numbers: list[str], of: Plan | None = None, **changes: object) -> str:
     """Puts a rollout into the store as it is, without a pre-flight."""
     made, first = kept(index, numbers, of, **changes)
-    return str(service.app.store.create(lambda now: (_at(made, now), first), None)["id"])
+    return service.app.store.create(lambda now: (_at(made, now), first), None).id
 
 
 def keep_all(service: World, made: list[tuple[Rollout, JournalEntry]]) -> None:

@@ -140,7 +140,7 @@ class World:
     def start(self, *numbers: str, **more: Any) -> str:
         """A rollout's id; its first step is confirmed."""
         plan = Plan.model_validate(self.plan(*numbers, **more))
-        id_ = str(self.app.commands.start(plan, By("cli:test", "a test starts it"))["id"])
+        id_ = self.app.commands.start(plan, By("cli:test", "a test starts it")).id
         self.until(lambda: self.app.store.load(id_)[0].confirmed_at)
         return id_
 

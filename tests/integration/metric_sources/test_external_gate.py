@@ -213,7 +213,7 @@ def test_a_repeated_start_gives_the_same_answer(scene: Scene) -> None:
     scene.sandbox.number(ONE).state.fields["inbound_webhook_url"] = "https://hooks.example.com/in"
     by = By("cli:test", "a test asks", "request-1")
     first = scene.app.commands.start(plan(), by)
-    assert "inbound webhook" in first["warnings"][0]
+    assert "inbound webhook" in first.preflight.warnings[0]
     scene.restart()
     assert scene.app.commands.start(plan(), by) == first
     assert len(scene.app.store.summaries()) == 1

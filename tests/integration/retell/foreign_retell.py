@@ -127,7 +127,7 @@ class ForeignCase:
 
     def start(self, **plan_changes: Any) -> None:
         """Start a rollout of the number, by the tests' usual plan with these changes."""
-        self.id = self.app.commands.start(plan([NUMBER], **plan_changes), ME)["id"]
+        self.id = self.app.commands.start(plan([NUMBER], **plan_changes), ME).id
 
     @property
     def rollout(self) -> Rollout:

@@ -10,11 +10,14 @@ from typing import Any
 import pytest
 
 from rollout.adapters.store.repository import Store
+from rollout.adapters.store.requests import first_answer, remember
 from rollout.domain.decide.actions import Wait
 from rollout.domain.errors import ClaimLost, Refused, UnknownRollout
 from rollout.domain.lifecycle.changes import Change, WriteResult
+from rollout.domain.lifecycle.entries import PreflightSummary
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry, Request
+from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, WriteOutcome
 from rollout.engine.ports import CommandEffect
 from tests.support.hand import LEASE, Hand, stale
@@ -163,7 +166,7 @@ def test_without_its_epoch_a_driver_records_nothing(store: Store, hand: Hand) ->
 
 def test_a_command_takes_the_claim_away(store: Store, hand: Hand) -> None:
     held = hand.begun()
-    assert store.change("r1", pause)["phase"] == "paused"
+    assert store.change("r1", pause).phase == "paused"
     with pytest.raises(ClaimLost):
         store.commit(held, Change(rollout={"step": 2}), [NOTE])
     found, _ = store.load("r1")
@@ -279,6 +282,27 @@ def request(digest: str = "d1", actor: str = "cli:me") -> Request:
     return Request(actor, "q1", "pause", digest)
 
 
+def remembered(store: Store, asked: Request) -> dict[str, Any] | None:
+    with store.database.read() as connection:
+        return first_answer(connection, asked)
+
+
+@pytest.mark.parametrize("more", [{}, {"warnings": ["no calls yet"], "differences": [{"arm": "canary"}]}])
+def test_an_answer_that_an_earlier_version_stored_is_given_again(
+    store: Store, hand: Hand, more: dict[str, Any]
+) -> None:
+    hand.begun()
+    start, ordered = Request("cli:me", "q0", "start", "d0"), request()
+    told = {"epoch": 7, "id": "r1", "phase": "paused", "position": {"step": 2, "wave": 1}, "reason": None}
+    with store.database.write() as connection:
+        remember(connection, start, "r1", {**more, "id": "r1"}, store.now())
+        remember(connection, ordered, "r1", told, store.now())
+    expected = StartedRollout("r1", PreflightSummary.from_json(more))
+    assert store.create(lambda _now: created(id="r2"), start) == store.answered(start) == expected
+    assert expected.to_json() == {"id": "r1", "warnings": [], "differences": [], **more}
+    assert store.change("r1", pause, ordered).to_json() == told
+
+
 def test_a_repeated_request_returns_the_first_answer_and_has_no_effect(store: Store, hand: Hand) -> None:
     hand.begun()
     first = store.change("r1", pause, request())
@@ -289,8 +313,8 @@ def test_a_repeated_request_returns_the_first_answer_and_has_no_effect(store: St
     store.change("r1", resume)
     epoch = store.load("r1")[0].epoch
     assert store.change("r1", pause, request()) == first
-    assert first["phase"] == "paused"
-    assert store.answered(request()) == first
+    assert first.phase is Phase.PAUSED
+    assert remembered(store, request()) == first.to_json()
     found, _ = store.load("r1")
     assert (found.phase, found.epoch) == (Phase.PROGRESSING, epoch)
 
@@ -300,13 +324,14 @@ def test_a_request_id_serves_one_request(store: Store, hand: Hand) -> None:
     store.change("r1", pause, request())
     with pytest.raises(Refused, match="the request id q1 was already used for a different request"):
         store.change("r1", pause, request(digest="other"))
-    assert store.answered(request(actor="cli:you")) is None, "another person's id is another id"
+    assert remembered(store, request(actor="cli:you")) is None, "another person's id is another id"
 
 
 def test_creating_twice_with_one_request_makes_one_rollout(store: Store) -> None:
     ids = iter(["r1", "r2"])
     answers = [store.create(lambda _now: created(id=next(ids)), request()) for _ in range(2)]
-    assert answers == [{"id": "r1"}, {"id": "r1"}]
+    assert answers == [StartedRollout("r1", NO_FINDINGS)] * 2
+    assert store.answered(request()) == answers[0]
     assert [r.id for r in store.summaries()] == ["r1"]
 
 
@@ -318,16 +343,16 @@ def test_a_refused_command_remembers_nothing(store: Store, hand: Hand) -> None:
 
     with pytest.raises(Refused, match="not now"):
         store.change("r1", refuse, request())
-    assert store.answered(request()) is None
+    assert remembered(store, request()) is None
     assert len(store.history("r1")) == 1
 
 
 def test_a_command_with_nothing_to_do_keeps_its_answer_and_the_epoch(store: Store, hand: Hand) -> None:
     held = hand.begun()
     given = store.change("r1", lambda _r, _now: None, request())
-    assert given["phase"] == "progressing"
+    assert given.phase is Phase.PROGRESSING
     assert hand.holds(held)
-    assert store.answered(request()) == given
+    assert remembered(store, request()) == given.to_json()
 
 
 # ------------------------------------------------------------------ a scheduled start

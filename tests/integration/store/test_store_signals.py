@@ -55,7 +55,7 @@ def test_what_is_not_committed_is_not_heard(heard: tuple[Store, Heard], monkeypa
     def refuse(*_: object) -> None:
         raise RuntimeError("in the middle")
 
-    monkeypatch.setattr(repository, "state_of", refuse)
+    monkeypatch.setattr(repository, "at_rest", refuse)
     with pytest.raises(RuntimeError):
         store.change("r1", lambda r, now: (Change(rollout={"look_asked": True}), BY, "why"))
     store.wake(["r1"])

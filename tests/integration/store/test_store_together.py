@@ -90,5 +90,5 @@ def test_the_same_request(postgres_url: str) -> None:
         assert scene.journal({"pause"}) == ["pause"]
         plan = make_plan(numbers=scene.add_numbers(1), name="once")
         again = By("sam", "twice", "request-2")
-        started = at_once(lambda _i: scene.app.commands.start(plan, again)["id"])
+        started = at_once(lambda _i: scene.app.commands.start(plan, again).id)
         assert len(set(started)) == 1

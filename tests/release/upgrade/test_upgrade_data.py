@@ -92,7 +92,7 @@ def test_a_rollout_of_the_first_revision_is_rolled_back_verbatim(scene: Scene) -
 def test_answers_given_then_are_given_again(scene: Scene) -> None:
     by = By("cli:anna", "lunch", "request-1")
     answer = scene.app.commands.pause(scene.app.commands.resolve("under-way"), by)
-    assert answer["phase"] == "paused"
+    assert answer.phase == "paused"
     scene.id = scene.app.commands.resolve("under-way")
     assert scene.journal(["pause"]) == ["pause"], "the first answer, and no second pause"
 

@@ -116,7 +116,7 @@ def test_rollouts_of_the_first_schema_end_as_promoted_on_the_last(place: Place, 
         onlooker = world.app()
         try:
             first_with_columns(onlooker.database)
-            ids = [onlooker.commands.start(world.plan(i), BY)["id"] for i in world.numbers]
+            ids = [onlooker.commands.start(world.plan(i), BY).id for i in world.numbers]
             load = Load(onlooker, ids[0])
             with repeated(load, 0.1) as troubles:
                 _first_version(world, onlooker, sqlite=onlooker.database.is_sqlite)

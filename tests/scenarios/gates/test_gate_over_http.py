@@ -82,9 +82,9 @@ def ends(app: App, id_: str, seconds: float = 150.0) -> str:
 @pytest.mark.slow
 def test_a_good_version_is_promoted_and_a_dead_one_rolled_back(world: tuple[Sandbox, App]) -> None:
     sandbox, app = world
-    good = str(app.commands.start(load_plan(PLAN.format(version=7)), By("test"))["id"])
+    good = app.commands.start(load_plan(PLAN.format(version=7)), By("test")).id
     assert ends(app, good) == "promoted"
-    bad = str(app.commands.start(load_plan(PLAN.format(version=8)), By("test"))["id"])
+    bad = app.commands.start(load_plan(PLAN.format(version=8)), By("test")).id
     assert ends(app, bad) == "rolled_back"
     history = sandbox.history(NUMBER)
     assert [e["agent_version"] for e in history[-1]["inbound_agents"]] == [7]
@@ -98,7 +98,7 @@ def test_a_good_version_is_promoted_and_a_dead_one_rolled_back(world: tuple[Sand
 def test_a_webhook_that_overrides_the_weights_is_alarmed(world: tuple[Sandbox, App]) -> None:
     sandbox, app = world
     sandbox.edit(NUMBER, bypass={"agent_id": AGENT, "agent_version": 6, "share": 1.0})
-    id_ = str(app.commands.start(load_plan(PLAN.format(version=7)), By("test"))["id"])
+    id_ = app.commands.start(load_plan(PLAN.format(version=7)), By("test")).id
     assert ends(app, id_) == "held"
     found, _ = app.store.load(id_)
     assert found.reason == "split"

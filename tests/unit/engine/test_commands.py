@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,8 +11,10 @@ import pytest
 
 from rollout.domain.errors import InputError, NotReachable, PreflightRefused, Refused, UnknownRollout
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.entries import CommandGiven, PreflightSummary
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import CommandEffect, JournalEntry, Request
+from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.commands import Commands
@@ -21,7 +23,7 @@ from tests.support.values import ONE, TWO, confirmed, plan, rollout, said
 from tests.unit.engine.account import DOWN, Account, reading
 
 ME = By("cli:me", "because", "request-1")
-GIVEN = {"id": "r0", "warnings": []}
+GIVEN = StartedRollout("r0", NO_FINDINGS)
 
 
 class Store:
@@ -31,9 +33,9 @@ class Store:
         self.rollout = r or rollout(targets=(confirmed(),), confirmed_at=START)
         self.asked: list[tuple[str, Request | None, bool]] = []
         self.decided: CommandEffect | None = None
-        self.answers: list[dict[str, Any] | None] = []
+        self.answers: list[StartedRollout | None] = []
         self.created: list[tuple[Rollout, JournalEntry]] = []
-        self.also: Mapping[str, Any] | None = None
+        self.preflight = NO_FINDINGS
         self.named: str | None = None
         self.driving: dict[str, tuple[str, str]] = {}
         self.wrote: list[tuple[str, Phase]] = []
@@ -44,21 +46,24 @@ class Store:
     def load(self, _id: str) -> tuple[Rollout, datetime]:
         return self.rollout, START
 
-    def answered(self, _request: Request) -> dict[str, Any] | None:
+    def answered(self, _request: Request) -> StartedRollout | None:
         return self.answers.pop(0) if self.answers else None
 
     def create(
-        self, make: Callable[[datetime], tuple[Rollout, JournalEntry]], request: Request | None, also: Any = None
-    ) -> dict[str, Any]:
+        self,
+        make: Callable[[datetime], tuple[Rollout, JournalEntry]],
+        request: Request | None,
+        preflight: PreflightSummary = NO_FINDINGS,
+    ) -> StartedRollout:
         self.created.append(make(START))
         self.asked.append(("create", request, False))
-        self.also = also
-        return {"id": self.created[-1][0].id}
+        self.preflight = preflight
+        return StartedRollout(self.created[-1][0].id, preflight)
 
-    def change(self, id_: str, decide: Any, request: Request | None = None, *, urgent: bool = False) -> dict[str, Any]:
+    def change(self, id_: str, decide: Any, request: Request | None = None, *, urgent: bool = False) -> CommandGiven:
         self.asked.append((id_, request, urgent))
         self.decided = decide(self.rollout, START)
-        return {"id": id_}
+        return CommandGiven.of(self.rollout)
 
     def live_named(self, _name: str) -> str | None:
         return self.named
@@ -102,14 +107,19 @@ def test_a_start_records_what_the_numbers_serve_and_who_asked() -> None:
     store, told = Store(), Told()
     answer = made(store, told=told).start(plan(seed=7, wave_order="random"), ME)
     ((r, entry),) = store.created
-    assert answer == {"id": "r1"}
+    assert answer == StartedRollout("r1", store.preflight)
     assert told.changed == [("r1", False)]
     assert (r.id, r.name, r.phase, r.position) == ("r1", "frontdesk-v7", Phase.PENDING, Position(1, 1))
     assert (r.epoch, r.due_at, r.start_at, r.seed, r.base_url) == (0, START, None, 7, "https://retell")
     assert (r.created_by, r.why, r.next) == ("cli:me", "waiting for the service", "step 1.1")
     assert [t.number for t in r.targets] == [ONE]
-    assert (entry.kind, entry.actor, entry.reason, entry.data) == ("created", "cli:me", "because", store.also)
-    assert store.also == {"warnings": [], "differences": store.also["differences"] if store.also else None}
+    assert (entry.kind, entry.actor, entry.reason, entry.data) == (
+        "created",
+        "cli:me",
+        "because",
+        store.preflight.to_json(),
+    )
+    assert store.preflight.warnings == ()
     ((_, request, _),) = store.asked
     assert request is not None
     assert (request.actor, request.id, request.command) == ("cli:me", "request-1", "start")
@@ -155,8 +165,7 @@ def test_a_request_that_was_answered_before_is_answered_again() -> None:
 def test_a_start_is_refused_for_its_name_a_problem_or_where_asked_a_warning() -> None:
     store, account = Store(), Account(reading(inbound_webhook_url="https://a"))
     made(store, account).start(plan(), ME)
-    assert store.also is not None
-    assert len(store.also["warnings"]) == 1
+    assert len(store.preflight.warnings) == 1
     with pytest.raises(PreflightRefused, match="has an inbound webhook"):
         made(store, account).start(plan(), ME, strict=True)
     store.named = "r9"
@@ -188,7 +197,7 @@ def test_a_calendar_that_cannot_be_used_is_told_before_retell_is_asked() -> None
 )
 def test_each_command_is_recorded_with_its_request_and_told(command: str, kind: str, more: dict[str, Any]) -> None:
     store, told = Store(), Told()
-    assert getattr(made(store, told=told), command)("r1", ME, **more) == {"id": "r1"}
+    assert getattr(made(store, told=told), command)("r1", ME, **more) == CommandGiven.of(store.rollout)
     urgent = command == "rollback"
     ((id_, request, was_urgent),) = store.asked
     assert request is not None

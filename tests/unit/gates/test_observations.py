@@ -82,9 +82,7 @@ def test_an_earlier_wave_stays_at_the_last_step_and_a_later_one_has_none() -> No
         (turn("rollback", 10), False),
     ],
 )
-def test_a_weight_ends_when_the_live_split_is_not_ours_any_more(
-    between: tuple[str, datetime, str], whole: bool
-) -> None:
+def test_a_weight_ends_when_the_live_split_is_not_ours_any_more(between: WeightEvent, whole: bool) -> None:
     (span,) = seen(turn("confirmed", 0, position="1.1"), between).spans(TWO_WAVES, "canary", 1)
     assert span.end == (None if whole else at(10))
 

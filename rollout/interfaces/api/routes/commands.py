@@ -29,9 +29,8 @@ async def _do(
     body = body or CommandBody()
     by = By(caller.actor, body.reason, same_id(key, body.request_id))
     expect = None if body.expect is None else body.expect.position
-    return JSONResponse(
-        await service.pools.run(pool, lambda: service.command(caller, name, id_, by, expect=expect, **more))
-    )
+    given = await service.pools.run(pool, lambda: service.command(caller, name, id_, by, expect=expect, **more))
+    return JSONResponse(given.to_json())
 
 
 @router.post(
@@ -162,8 +161,8 @@ async def rollback(
     service, caller = service_of(request), caller_of(request)
     body = body or RollbackBody()
     by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
-    answer = await service.pools.run("urgent", lambda: service.command(caller, "rollback", id, by))
-    id_ = str(answer["id"])
+    given = await service.pools.run("urgent", lambda: service.command(caller, "rollback", id, by))
+    id_ = given.id
     following = asyncio.wrap_future(service.followers.follow(id_))
     # a failure that nobody waits for any more is the scheduler's to repeat
     following.add_done_callback(lambda f: f.cancelled() or f.exception())

@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 
 from rollout.domain.errors import InputError
 from rollout.domain.lifecycle.commands import By
-from rollout.domain.lifecycle.entries import PreflightSummary
+from rollout.domain.lifecycle.started import StartedRollout
 from rollout.domain.lifecycle.state import Rollout
 from rollout.interfaces.api.answers import History, RolloutModel, Started, Summaries
 from rollout.interfaces.api.guard import KIB, Guarded, caller_of, needs
@@ -102,16 +102,13 @@ async def start_rollout(request: Request, body: StartBody, idempotency_key: Idem
     service, caller = service_of(request), caller_of(request)
     by = By(caller.actor, body.reason, same_id(idempotency_key, body.request_id))
 
-    def work() -> dict[str, Any]:
+    def work() -> StartedRollout:
         plan = plan_of(body)
         service.allow_plan(caller, plan)
-        id_ = service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)["id"]
-        # From the journal, so that a repeated request gets the first answer to the last byte.
-        created = service.app.store.history(id_, 0, 1)[0]
-        return {"id": id_, **PreflightSummary.from_json(created.data).to_json()}
+        return service.app.commands.start(plan, by, at=body.start_at, strict=body.strict)
 
-    answer = await service.pools.run("retell", work)
-    return JSONResponse(answer, 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{answer['id']}"})
+    started = await service.pools.run("retell", work)
+    return JSONResponse(started.to_json(), 201, {"Location": f"{root_of(request)}/api/v1/rollouts/{started.id}"})
 
 
 @router.get("/{id}", response_model=RolloutModel, summary="One rollout", **needs(Right.READ, errors=(404, 409, 422)))
