@@ -1,4 +1,4 @@
-"""Removal of kits that nobody needs any more: without it, the kits of all rollouts would fill the disk.
+"""Removal of kits that are no longer needed: without it, the kits of all rollouts would fill the disk.
 
 Files of rollouts that are not in this database are left alone, because services may share a folder.
 """
@@ -22,7 +22,7 @@ _FILE = re.compile(r"rollback-([A-Za-z0-9][A-Za-z0-9_-]{0,63})\.py", re.ASCII)
 
 
 class Kits:
-    """The regular removal of kits that nobody needs any more."""
+    """The regular removal of kits that are no longer needed."""
 
     def __init__(self, app: App) -> None:
         self.app = app

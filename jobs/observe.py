@@ -151,7 +151,7 @@ class Observe:
         return asks
 
     def _forget(self, past: Iterable[FetchMark]) -> None:
-        """Clear the troubles that earlier rollouts left on marks: nobody fetches those calls any more."""
+        """Clear the troubles that earlier rollouts left on marks: those calls are no longer fetched."""
         for mark in past:
             self.app.store.calls.mark(replace(mark, trouble="", trouble_since=None))
 

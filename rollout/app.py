@@ -265,7 +265,7 @@ class App:
             self.interrupts.woken.set()
 
     def drive(self, id_: str, until: Callable[[Rollout], bool] = lambda _rollout: False) -> Rollout | None:
-        """Claim one rollout, due or not, and drive it now; None when somebody else holds it."""
+        """Claim one rollout, due or not, and drive it now; None when another driver holds it."""
         claims = self.store.claim(self.owner, timedelta(seconds=self.timing.lease), only=id_)
         if not claims:
             return None

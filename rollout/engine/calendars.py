@@ -61,7 +61,7 @@ class Calendars:
         return {} if self._shared is None else self._shared.load()
 
     def of(self, plan: Plan) -> tuple[Calendar, ClosedDays]:
-        """The plan's calendar and its holidays; InputError says what is wrong with it and what to write instead.
+        """The plan's calendar and its holidays; InputError if one cannot be used, with what to write instead.
 
         A plan without any is always open.
         """

@@ -58,7 +58,7 @@ class Driver:
         """One pass over the rollout of this claim; returns it as it is when released.
 
         `until` ends the pass early (a rollback command returns once every number is read back).
-        Raises ClaimLost when somebody else took over: then nothing more was recorded.
+        Raises ClaimLost when another driver took over: then nothing more was recorded.
         """
         rollout, _ = self.store.load(claim.rollout_id)
         state = Pass(rollout)
@@ -124,7 +124,7 @@ class Driver:
         state.rollout = change.applied_to(replace(r, targets=found.targets), now)
 
     def _begin_batch(self, state: Pass, claim: Claim, action: BeginBatch) -> None:
-        """Ask for one batch and record it at once: a process that dies in between leaves a batch that nobody counts."""
+        """Ask for one batch and record it at once: a process that dies in between leaves a batch that is not counted."""
         r, order = state.rollout, action.order
         assert self.facts.batch_tests is not None
         assert r.tests is not None

@@ -341,7 +341,7 @@ class WriteProtocol:
         return SentBatch(intents, answers, answered_at, backs, gone, frozenset(agreed))
 
     def _record_outcomes(self, batch: _Batch, found: SentBatch) -> tuple[Rollout, Outcomes]:
-        """P7: record what the answers and the readings prove. ClaimLost when somebody else took over."""
+        """P7: record what the answers and the readings prove. ClaimLost when another driver took over."""
         rollout = batch.rollout
         settled = outcomes(
             rollout, found, staleness=timedelta(seconds=self.timing.staleness), told_to_stop=self._is_interrupted(batch)

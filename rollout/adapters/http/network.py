@@ -1,4 +1,4 @@
-"""The network between us and Retell: through which proxy, and whose certificates are trusted.
+"""The route to Retell: the proxy that it goes through, and the certificates that it trusts.
 
 HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE and SSL_CERT_DIR are honoured, and nothing else of the environment. The key never
 leaves in the clear: a proxy is asked for a tunnel and for nothing else, and this machine is reached directly.
@@ -49,9 +49,9 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Network:
-    """The way to one origin. `exception` is the entry of NO_PROXY that makes it direct.
+    """The route to one origin. `exception` is the entry of NO_PROXY that makes it direct.
 
-    `certificates` are the variables that name what is trusted, with their values; none: the certifi package.
+    `certificates`: the variables that name trusted files or folders, with their values; empty for those of certifi.
     """
 
     origin: Origin
@@ -112,7 +112,7 @@ def countdown(clock: Clock, ends: float) -> Callable[[], float]:
 
 
 def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:
-    """The way to an origin by these variables. Raises SettingsError with what to write."""
+    """The route to an origin by these variables. Raises SettingsError with what to write instead."""
     if origin.scheme != "https":
         return Network(origin)
     try:
@@ -126,14 +126,14 @@ def network_of(origin: Origin, environ: Mapping[str, str]) -> Network:
 
 
 def named_certificates(environ: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """The variables that name what is trusted, with their values."""
+    """The variables that name trusted files or folders, with their values."""
     return tuple((name, environ[name]) for name in _ADVICE if environ.get(name))
 
 
 def open_socket(
     address: Address, network: Network, clock: Clock, *, within: float, tls: ssl.SSLContext | None
 ) -> socket.socket:
-    """A socket to the origin, open by so many seconds: connected, through the proxy, hands shaken. Raises OSError."""
+    """A socket to the origin, through the proxy and with TLS agreed, in `within` seconds at most. Raises OSError."""
     family, place = address
     left = countdown(clock, clock.boot() + within)
     sock = socket.socket(family, socket.SOCK_STREAM)
@@ -159,7 +159,7 @@ def strict_tls() -> ssl.SSLContext:
 
 
 def trust(context: ssl.SSLContext, certificates: tuple[tuple[str, str], ...]) -> ssl.SSLContext:
-    """The same context, trusting what is in these files and folders as well. Raises SettingsError."""
+    """The same context, trusting the certificates in these files and folders too. Raises SettingsError."""
     for name, value in certificates:
         places = [Path(value)] if name == "SSL_CERT_FILE" else [Path(part) for part in value.split(os.pathsep)]
         for place in places:
@@ -175,7 +175,7 @@ def trust(context: ssl.SSLContext, certificates: tuple[tuple[str, str], ...]) ->
 
 
 def _load_all(context: ssl.SSLContext, folder: Path) -> None:
-    """Every certificate in a folder, whatever its file is called. Raises OSError."""
+    """Every certificate in a folder, under any file name. Raises OSError."""
     loaded = False
     for file in sorted(folder.iterdir()):
         with contextlib.suppress(OSError):  # a key, a list, a file of another's: no certificate of ours

@@ -32,7 +32,7 @@ class CalendarFile:
         return str(self._path)
 
     def load(self) -> Mapping[str, Calendar]:
-        """Every calendar by name; InputError says what is wrong with the file and what to write instead."""
+        """Every calendar by name; InputError if the file cannot be used, with what to write instead."""
         try:
             now = self._path.stat()
             changed = (now.st_mtime_ns, now.st_size)

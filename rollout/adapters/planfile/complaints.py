@@ -1,4 +1,4 @@
-"""Errors of the model -> sentences with their place: field, what was wrong, what to write instead."""
+"""The plan model's validation errors as sentences: the field and its place, what was wrong, what to write instead."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def message(problems: list[Complaint], name: str) -> str:
 
 
 def translate(error: ValidationError, root: Node | None, schema: Mapping[str, Any]) -> list[Complaint]:
-    """The model's errors as problems, placed in `root` if there is a text."""
+    """The model's validation errors as problems; line and column come from `root`, if the plan is a text."""
     problems, mistyped = [], set()
     for one in sorted(error.errors(include_url=False), key=lambda one: one["type"] == "missing"):
         way = tuple(part for part in one["loc"] if not str(part).startswith("<"))
@@ -79,7 +79,7 @@ def translate(error: ValidationError, root: Node | None, schema: Mapping[str, An
 
 
 def placed(way: tuple[Any, ...], problem: str, advice: str, root: Node | None, key: bool = False) -> Complaint:
-    """A complaint about what stands at `way`, placed in `root` if there is a text."""
+    """A complaint about the value at `way`; line and column come from `root`, if the plan is a text."""
     node, names, place = root, [], (root.line, root.column) if root else (None, None)
     for i, part in enumerate(way):
         value = node.value if node is not None else None
@@ -167,14 +167,14 @@ def _known_keys(way: tuple[Any, ...], schema: Mapping[str, Any]) -> list[str]:
 
 
 def _usual_keys(way: tuple[Any, ...], schema: Mapping[str, Any]) -> list[str]:
-    """The keys that must be there; where none must, the first two."""
+    """The required keys, or the first two if none is required."""
     nodes = [node for node in _at(way, schema) if node.get("properties")]
     required = next((list(node["required"]) for node in nodes if node.get("required")), [])
     return required or [name for node in nodes[:1] for name in node["properties"]][:2]
 
 
 def _at(way: tuple[Any, ...], schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """The object schemas that may stand at `way`."""
+    """The object schemas allowed at `way`."""
     nodes = _alternatives(schema, schema)
     for part in way:
         below: list[Mapping[str, Any]] = []

@@ -1,4 +1,4 @@
-"""The threads that send: kept between sessions, and as many as the setting says, whatever answers took so far.
+"""The threads that send: kept between sessions, and as many as the setting says, however long answers took so far.
 
 An answer that comes quickly tells nothing about the next: agents, refusals and an edge's 404 take a millisecond where
 a phone number takes fifty. A thread that waits costs nothing, and with Retell nearby 32 of them send as much as three.

@@ -30,7 +30,7 @@ def claim(
     only: str | None = None,
     urgent_only: bool = False,
 ) -> list[Claim]:
-    """Take up to `limit` due rollouts that nobody holds; rollbacks first, then the longest due.
+    """Take up to `limit` due rollouts that no driver holds; rollbacks first, then the longest due.
 
     `only` takes this one whether due or not, if nobody holds it.
     """

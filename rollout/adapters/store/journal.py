@@ -25,7 +25,7 @@ GENESIS = "0" * 64
 
 @dataclass(frozen=True, slots=True)
 class RecordedEntry:
-    """One entry as it stands in the journal; `text` is the canonical JSON of its data."""
+    """One recorded entry of the journal; `text` is the canonical JSON of its data."""
 
     rollout_id: str
     seq: int

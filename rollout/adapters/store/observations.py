@@ -21,7 +21,7 @@ _FIELDS = tuple(c.name for c in observations.c if c.name not in ("call_id", "ana
 
 
 class ObservationTable:
-    """Calls and marks, each method one transaction."""
+    """Stored calls and fetch marks; each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -34,15 +34,17 @@ class ObservationTable:
             return take(connection, records, self.database.now(connection))
 
     def since(self, numbers: Sequence[str], channels: Sequence[str], since: datetime) -> list[CallRecord]:
-        """Calls of these numbers and channels that started from then on, oldest first."""
+        """Calls of these numbers and channels that started from `since` on, oldest first."""
         with self.database.read() as connection:
             return calls(connection, numbers, channels, since)
 
     def without_details(
         self, numbers: Sequence[str], agents: Sequence[tuple[str, int]], since: datetime, limit: int
     ) -> list[str]:
-        """Ids of phone calls of these numbers and agents that ended from `since` on and were not read themselves yet,
-        those that ended first in front; at most so many."""
+        """Ids of phone calls of these numbers and agents that ended from `since` on and have no details yet.
+
+        Those that ended first come first; at most `limit`.
+        """
         o, found = observations.c, []
         with self.database.read() as connection:
             for some in in_parts(numbers):
@@ -71,8 +73,11 @@ class ObservationTable:
         hard: Collection[str],
         limit: int,
     ) -> list[CallRecord]:
-        """Calls of these numbers and agents that started from `since` on and went wrong: those that ended for a `hard`
-        reason, then those without success, then those of a caller in a bad mood; of each the newest first."""
+        """Bad calls of these numbers and agents that started from `since` on, at most `limit`.
+
+        First those that ended for a `hard` reason, then those without success, then those with a negative sentiment;
+        the newest of each first.
+        """
         o, found = observations.c, []
         failed, upset = o.successful.is_(False), o.sentiment == "Negative"
         rank = case((o.reason.in_(hard), 0), (failed, 1), else_=2)
@@ -96,7 +101,7 @@ class ObservationTable:
         return [record for *_, record in sorted(found, key=lambda f: f[:3])[:limit]]
 
     def keep_details(self, details: Mapping[str, CallDetails]) -> None:
-        """Add what the calls themselves show, by id."""
+        """Add the details that calls showed, by the call's id."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             for call_id, found in details.items():
@@ -112,7 +117,7 @@ class ObservationTable:
             set_marks(connection, [mark])
 
     def mark_trouble(self, number: str, channel: str, since: datetime, trouble: str) -> None:
-        """Note that calls could not be fetched; since when is kept from the first failure on."""
+        """Record that calls could not be fetched; the time of the first failure is kept."""
         with self.database.write() as connection:
             now = self.database.now(connection)
             old = marks_of(connection, [number]).get((number, channel)) or FetchMark(
@@ -122,7 +127,7 @@ class ObservationTable:
             set_marks(connection, [replace(old, trouble=trouble, trouble_since=first)])
 
     def unreadable(self, rollout_id: str) -> CallsUnreadable | None:
-        """Since when calls of this live rollout cannot be read, and why; None: they were, at the last look."""
+        """Since when and why calls of this live rollout cannot be read; None if the last fetch read them."""
         with self.database.read() as connection:
             return unreadable(connection, rollout_id).get(rollout_id)
 
@@ -167,7 +172,7 @@ def take(connection: Connection, records: Sequence[CallRecord], now: datetime) -
 
 
 def _insert(connection: Connection, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert calls; return the ids of those that nobody else had inserted."""
+    """Insert calls; return the ids of those that were not stored yet."""
     if not rows:
         return set()
     # Rows as parameters: as values of the statement, each number of rows would be a statement to compile.
@@ -265,7 +270,7 @@ def marks_of(connection: Connection, numbers: Sequence[str]) -> dict[tuple[str, 
 
 @dataclass(frozen=True, slots=True)
 class CallsUnreadable:
-    """Some calls of a rollout cannot be read: since the first look that failed, and why."""
+    """Calls of a rollout that cannot be read: since the first fetch that failed, and why."""
 
     since: datetime
     why: str
@@ -280,7 +285,7 @@ _TROUBLED = (
 
 
 def unreadable(connection: Connection, rollout_id: str | None = None) -> dict[str, CallsUnreadable]:
-    """Live rollouts, or this one, whose calls could not be read at the last look; by id."""
+    """The live rollouts, or this one, whose calls the last fetch could not read; by id."""
     query = _TROUBLED if rollout_id is None else _TROUBLED.where(targets.c.rollout_id == rollout_id)
     return {id_: CallsUnreadable(since, why) for id_, since, why in connection.execute(query)}
 

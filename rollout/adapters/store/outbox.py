@@ -103,14 +103,14 @@ class Outbox:
             return added
 
     def waiting(self) -> list[str]:
-        """Digests of the addresses that have something due that nobody holds."""
+        """Digests of the addresses with a due notice that no sender holds."""
         with self.database.read() as connection:
             now = self.database.now(connection)
             query = select(outbox.c.channel).where(_due(now)).group_by(outbox.c.channel)
             return list(connection.execute(query).scalars())
 
     def claim(self, channel: str, lease: timedelta, limit: int) -> list[OutboxItem]:
-        """Take up to `limit` due notices for one address, oldest first; nobody else gets them until the lease ends."""
+        """Take up to `limit` due notices for one address, oldest first; no other sender gets them until the lease ends."""
         o = outbox.c
         with self.database.write() as connection:
             now = self.database.now(connection)

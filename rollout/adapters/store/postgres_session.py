@@ -1,4 +1,4 @@
-"""PostgreSQL sessions with the settings that this program needs, whatever the database, the role or a pooler sets.
+"""PostgreSQL sessions with the settings that this program needs: the database, the role or a pooler may set others.
 
 They are set after connecting, because PgBouncer refuses start-up options or drops them silently. The settings of the
 address come first (its search path, for example), then ours, and all are read back.
@@ -34,7 +34,7 @@ UTF8 = "UTF8"
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """A setting of the session that is not as it was set."""
+    """A session setting that did not keep the value given to it."""
 
     name: str
     wanted: str
@@ -45,7 +45,7 @@ class Difference:
 
 
 def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Difference]:
-    """Set what the address asks for and then ours on a new connection; return what does not stay as it was set.
+    """Apply the address's settings, then ours, to a new connection; return those that did not keep their value.
 
     SettingsError when PostgreSQL does not take a setting of the address.
     """
@@ -65,14 +65,14 @@ def prepare(connection: Any, options: Sequence[tuple[str, str]]) -> list[Differe
 
 
 def _set(connection: Any, settings: Sequence[tuple[str, str]], *, local: bool = False) -> dict[str, str]:
-    """Set them for the session, or for this transaction alone; as PostgreSQL shows each one then."""
+    """Apply settings to the session, or to this transaction alone; return the values that PostgreSQL then shows."""
     query = "SELECT " + ", ".join(f"set_config(%s, %s, {local})" for _ in settings)
     row = connection.execute(query, [part for pair in settings for part in pair]).fetchone()
     return {name.lower(): str(value) for (name, _), value in zip(settings, row, strict=True)}
 
 
 def setting_differences(connection: Any, wanted: dict[str, str]) -> list[Difference]:
-    """The settings that are not as wanted in a transaction of their own."""
+    """The settings that differ from those wanted, read in a transaction of their own."""
     query = "SELECT " + ", ".join("current_setting(%s, true)" for _ in wanted)
     row = connection.execute(query, list(wanted)).fetchone()
     return [

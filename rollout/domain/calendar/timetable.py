@@ -73,7 +73,7 @@ def timetable(
 def remaining(
     rollout: Rollout, calendar: Calendar | None, holidays: Container[date], now: datetime
 ) -> list[TimetableRow]:
-    """The rows still to come for a rollout as it stands, as if it were released now; [] once it ended."""
+    """The rows still to come for a rollout, as if it were released now; [] once it ended."""
     r = rollout
     if r.phase.is_final or r.phase is Phase.ROLLING_BACK:
         return []

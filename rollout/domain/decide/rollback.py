@@ -96,7 +96,7 @@ def _again_at(r: Rollout, t: Target, f: Facts) -> datetime:
 
 
 def _all_taken(r: Rollout, todo: Sequence[Target]) -> bool:
-    """True if Retell accepted every one of these baselines: then it works, and somebody else overwrites them."""
+    """True if Retell accepted every one of these baselines: then it works, and another program or person overwrites them."""
     return all(t.number in r.baseline_writes and r.baseline_writes[t.number].taken for t in todo)
 
 

@@ -166,7 +166,7 @@ def is_own_address(host: str) -> bool:
 
 
 def refuse_unsafe_bind(settings: Settings, store: HasDatabase, host: str | None = None) -> None:
-    """SettingsError when the service would listen beyond this machine while nobody needs a token.
+    """SettingsError when the service would listen beyond this machine without asking for tokens.
 
     Call it before anything listens. `host` is the one of the command line, else the setting's.
     """

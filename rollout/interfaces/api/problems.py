@@ -136,7 +136,7 @@ def install(api: FastAPI) -> None:
 
 
 def unexpected(request: Request, error: Exception) -> Response:
-    """An error nobody foresaw: the log has it, the answer only its id."""
+    """An unexpected error: the log has it, the answer only its id."""
     id_ = request.scope.get("rollout.request_id", "-")
     log.exception("request failed", request=id_, path=request.url.path, error=type(error).__name__)
     return problem(

@@ -144,7 +144,7 @@ class ShipBody(CommandBody):
 
 
 class RollbackBody(Strict):
-    """Asking for a rollback. It needs no expected state; `expect` is taken and not looked at."""
+    """Asking for a rollback. It needs no expected state; `expect` is accepted and ignored."""
 
     reason: Reason = ""
     expect: Any = Field(None, description="Ignored: a rollback is valid at every position.")
@@ -178,7 +178,7 @@ PlanName = Annotated[
 
 
 class PlanBody(Strict):
-    """A plan to look at."""
+    """A plan to check or to rehearse."""
 
     plan: PlanField
     name: PlanName = "plan"

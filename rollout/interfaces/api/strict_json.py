@@ -16,7 +16,7 @@ _TOO_LONG = f"a number with more than {MAX_DIGITS} digits is too large; write a 
 
 
 def read_json(raw: bytes) -> Any:
-    """The document in a body; InputError says what is wrong with it."""
+    """The JSON document in a body; InputError for anything else."""
     try:
         document = parse(raw)
     except JsonFault as error:

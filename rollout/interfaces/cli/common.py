@@ -49,7 +49,7 @@ MOST_SUGGESTED_FROM = 200  # the newest rollouts
 
 
 class Interrupted(BaseException):
-    """Somebody pressed Ctrl-C: what was ordered stays ordered."""
+    """Ctrl-C was pressed: what was ordered stays ordered."""
 
 
 def actor() -> str:
@@ -63,7 +63,7 @@ def actor() -> str:
 
 
 def unexpected(error: Exception) -> str:
-    """An error that nobody foresaw: what it was, and where."""
+    """An unexpected error: what it was, and where."""
     from rollout.adapters.telemetry.logs import REDACTOR
 
     frames = traceback.extract_tb(error.__traceback__)
@@ -151,7 +151,7 @@ def _near(asked: str, rollouts: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def require_one(settings: Settings) -> None:
-    """NoDatabase when nobody named a database and there is none in the working folder yet.
+    """NoDatabase when no database is named and there is none in the working folder yet.
 
     InputError when ROLLOUT_URL names a service instead: a file that happens to lie here is not that service's.
     """

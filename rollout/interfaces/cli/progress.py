@@ -1,4 +1,4 @@
-"""A sign of life for whatever takes longer than two seconds, on standard error."""
+"""A sign of life for commands that take longer than two seconds, on standard error."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ class Intent:
 def intent(
     r: Rollout, command: str, full: bool = False, weights: Mapping[str, str] | None = None, variant: str = ""
 ) -> Intent:
-    """The effect of this command on the rollout as it stands; KeyError for an unknown command.
+    """The effect of this command on the rollout now; KeyError for an unknown command.
 
     `full`: of promote; `weights`: of set, and `variant`: of ship, InputError or Refused where that cannot be.
     """

@@ -1,4 +1,4 @@
-"""The draft of a plan: where it begins, and form and YAML kept as one while somebody writes it."""
+"""The draft of a plan: where it begins, and form and YAML kept as one while it is written."""
 
 from __future__ import annotations
 

@@ -29,9 +29,12 @@ MOST_BASELINES = 3
 
 @dataclass(frozen=True, slots=True)
 class ReportedMetric:
-    """One counted outcome of one version. difference and interval: good calls, variant minus baseline, as parts of 1;
-    the interval (95 %) holds however often one looks. None for the baseline, and while nothing can be compared. margin:
-    of a critical metric, the points by which a version has to be proven not to be worse, as parts of 1."""
+    """One counted outcome of one version.
+
+    `difference` and `interval` are of good calls, variant minus baseline, as parts of 1; the 95 % interval holds at
+    every check. Both are None for the baseline, and while nothing can be compared. `margin`, of a critical metric, is
+    the part of 1 by which a version must be proven not to be worse.
+    """
 
     name: str
     margin: float | None
@@ -42,8 +45,11 @@ class ReportedMetric:
 
 @dataclass(frozen=True, slots=True)
 class ReportedVersion:
-    """The baseline or a version being tried. calls: that started; weight: its confirmed share now, 0..1; outcome: of its
-    gates, None for the baseline and before there is a verdict."""
+    """The baseline or a version being tried.
+
+    `calls` counts those that started, `weight` is its confirmed share now (0..1). `outcome` is that of its gates; None
+    for the baseline, and before there is a verdict.
+    """
 
     name: str
     serves: str
@@ -55,7 +61,7 @@ class ReportedVersion:
 
 @dataclass(frozen=True, slots=True)
 class RatePoint:
-    """A version's calls in the first metric until one look."""
+    """A version's calls in the first metric, up to one check of the gates."""
 
     at: datetime
     rate: ArmCalls
@@ -63,8 +69,11 @@ class RatePoint:
 
 @dataclass(frozen=True, slots=True)
 class EvidencePoint:
-    """The evidence on a version at one look, after so many calls of both sides. harm: the e-value towards a rollback;
-    proof: the smallest of those towards a promotion, None where no metric has to be proven."""
+    """The evidence on a version at one check of the gates, after so many calls of both sides.
+
+    `harm` is the e-value towards a rollback, `proof` the smallest of those towards a promotion; None where no metric
+    has to be proven.
+    """
 
     at: datetime
     calls: int
@@ -92,8 +101,11 @@ class WeightChange:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Everything the report shows. metric: the first one of the gates, whose rates are drawn; "" without gates.
-    recommendation: None once the rollout is over or goes back; then `ending` says what was done and what followed."""
+    """Everything the report shows.
+
+    `metric` is the first one of the gates, whose rates are drawn; "" without gates. `recommendation` is None once the
+    rollout is over or goes back; then `ending` says what was done and what followed.
+    """
 
     rollout: Mapping[str, Any]
     at: datetime
@@ -143,7 +155,10 @@ class Report:
 
 
 def report(r: Rollout, looks: Sequence[StoredLook], journal: Sequence[RecordedEntry], now: datetime) -> Report:
-    """The report on a rollout as it stands at `now`. looks: all, or enough of them for a curve; journal: the whole one."""
+    """The report on a rollout at `now`.
+
+    `looks` are all checks of its gates, or enough of them for a curve; `journal` is the whole one.
+    """
     found = summarise(r)
     happened = events(r, journal)
     versions = _versions(r, found)

@@ -23,7 +23,7 @@ MOST_STALE = 3  # readings older than our 200, before the baseline is sent again
 CONTESTED = 3  # times that Retell accepts a baseline and somebody overwrites it before the kit says so
 
 Note = Callable[..., None]
-"""note(event, number, text=None, **data): into the journal, with a text also onto the terminal."""
+"""note(event, number, text=None, **data) adds to the journal, and prints the text if there is one."""
 
 
 class KeyRefused(Exception):
@@ -134,7 +134,7 @@ class Number:
             self._trouble(f"Retell answered 200, but {error}")
 
     def shows(self, shown: Shown) -> str:
-        """A reading in words for people; `its baseline` if it is that."""
+        """A reading in words; "its baseline" if it shows that."""
         for form in (self.baseline, self.exact):
             if all(same(shown.lists[name], entries) for name, entries in form.items()):
                 return "its baseline"
@@ -169,7 +169,7 @@ class Number:
         self._note("answered", self.number, modified=shown.modified, ms=milliseconds)
 
     def _refused(self, retell: Retell, reply: Reply) -> None:
-        """Handle a definite refusal. Retell says 422 both for a number and for an agent it does not know: a read tells."""
+        """Handle a definite refusal. Retell says 422 for an unknown number and for an unknown agent: a read tells which."""
         look = retell.read(self.number)
         _check_key(look)
         if look.status in (404, 422):
@@ -240,8 +240,11 @@ class Number:
             self.due = min(now + self.rules.poll, max(now, self.watched_until))
 
     def _moved(self, shown: Shown, what: str) -> None:
-        """It shows something other than the baseline: sent again, at the earliest one poll after the last send, and
-        by growing pauses (1, 2, 4 ... 60 s) where Retell took it and somebody wrote over it."""
+        """Send the baseline again to a number that shows something else.
+
+        At the earliest one poll after the last send, and after growing pauses (1, 2, 4 ... 60 s) where Retell took it
+        and another program or person wrote over it.
+        """
         now = time.monotonic()
         self.stage = SEND
         text = f"shows {what}; sending the baseline again"
@@ -261,7 +264,7 @@ class Number:
     # ---------------------------------------------------------------- trouble
 
     def defer(self, why: str) -> None:
-        """Something else went wrong: try again later."""
+        """Handle any other failure: try again later."""
         self._trouble(why)
 
     def _answered_badly(self, reply: Reply) -> None:
@@ -271,7 +274,7 @@ class Number:
     def _trouble(
         self, why: str, unreachable: bool = False, pause: float | None = None, steady: float | None = None
     ) -> None:
-        """Note it and try again, `pause` seconds or later, or after just `steady`; give up after `give_up`."""
+        """Record a trouble; try again `pause` seconds later or more, or `steady` seconds later exactly."""
         now = time.monotonic()
         since = self._trouble_since = now if self._trouble_since is None else self._trouble_since
         grown = PAUSES[min(self._tries, len(PAUSES) - 1)] * random.uniform(0.5, 1.0)

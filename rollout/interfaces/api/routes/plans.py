@@ -1,4 +1,4 @@
-"""Plans that nobody has started yet: check them against the live numbers, rehearse them."""
+"""Plans before their start: check them against the live numbers, rehearse them."""
 
 from __future__ import annotations
 

@@ -102,7 +102,7 @@ def sign_in(request: Request, token: str) -> dict[str, Any]:
 
 
 def open_session(request: Request, caller: Caller) -> dict[str, Any]:
-    """Start a session for somebody whose identity is settled; arguments of `response.set_cookie`."""
+    """Start a session for a person whose identity is settled; arguments of `response.set_cookie`."""
     service = service_of(request)
     assert caller.id is not None
     value = secrets.token_urlsafe(32)
