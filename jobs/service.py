@@ -106,4 +106,4 @@ def _observed(app: App, records: Sequence[CallRecord]) -> None:
     if app.store.calls.observe(records):
         drivers = app.store.drivers(sorted({record.number for record in records}))
         if drivers:
-            app.store.wake(sorted({rollout_id for rollout_id, _ in drivers.values()}), read_numbers=False)
+            app.store.wake(sorted({owner.rollout_id for owner in drivers.values()}), read_numbers=False)

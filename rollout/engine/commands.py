@@ -205,7 +205,7 @@ class Commands:
         """
         driving = self.store.drivers([number])
         if number in driving:
-            return driving[number][0]
+            return driving[number].rollout_id
         wrote = self.store.writers(number)
         for id_, phase in wrote:
             if allows(phase, Event.ROLLBACK_ASKED):

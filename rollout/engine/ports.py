@@ -165,6 +165,15 @@ class Calls(Protocol):
 # ------------------------------------------------------------------ what the core keeps
 
 
+@dataclass(frozen=True, slots=True)
+class NumberOwner:
+    """The live rollout that drives a number."""
+
+    rollout_id: str
+    name: str
+    phase: str
+
+
 class Rollouts(Protocol):
     """The store. Each method is one transaction, committed when it returns.
 
@@ -215,7 +224,9 @@ class Rollouts(Protocol):
         """Record a command; the answer says where the rollout stands afterwards."""
         ...
 
-    def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]: ...
+    def drivers(self, numbers: Sequence[str]) -> dict[str, NumberOwner]:
+        """Those of these numbers that a live rollout drives, with that rollout."""
+        ...
 
     def resolve(self, text: str, within: frozenset[str] | None = None) -> str:
         """The id of the rollout that an id or a name means; UnknownRollout, AmbiguousName."""

@@ -26,7 +26,7 @@ from rollout.domain.writes.protocol import body_of, lists_at, others_of
 from rollout.engine import number_check
 from rollout.engine.agent_tests import plan_tests
 from rollout.engine.failures import not_reachable
-from rollout.engine.ports import AgentVersion, BatchTests, PhoneNumbers
+from rollout.engine.ports import AgentVersion, BatchTests, NumberOwner, PhoneNumbers
 from rollout.engine.server_limits import ServerLimits
 from rollout.engine.version_check import compare_versions, tag_warnings
 from rollout.engine.version_lookup import Pair, VersionLookup, baseline_tags, is_gone
@@ -89,7 +89,7 @@ class Workspace:
     numbers: PhoneNumbers
     versions: VersionLookup
     limits: ServerLimits = field(default_factory=ServerLimits)
-    drivers: Callable[[Sequence[str]], Mapping[str, tuple[str, str]]] = lambda _numbers: {}
+    drivers: Callable[[Sequence[str]], Mapping[str, NumberOwner]] = lambda _numbers: {}
     batch_tests: BatchTests | None = None
 
 
@@ -186,10 +186,10 @@ def _tried(plan: Plan, versions: VersionLookup) -> dict[str, AgentVersion]:
     return {name: version for name, version in found.items() if isinstance(version, AgentVersion)}
 
 
-def _driven(drivers: Mapping[str, tuple[str, str]]) -> list[str]:
+def _driven(drivers: Mapping[str, NumberOwner]) -> list[str]:
     return [
-        f"{number} is already driven by {name} ({id_}): wait until it ends, stop it or roll it back"
-        for number, (id_, name) in drivers.items()
+        f"{number} is already driven by {owner.name} ({owner.rollout_id}): wait until it ends, stop it or roll it back"
+        for number, owner in drivers.items()
     ]
 
 

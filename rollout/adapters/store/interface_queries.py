@@ -15,11 +15,13 @@ from rollout.adapters.store import rollout_names
 from rollout.adapters.store.bulk import in_parts
 from rollout.adapters.store.engine import Database
 from rollout.adapters.store.key_values import set_value
+from rollout.adapters.store.queries import drivers
 from rollout.adapters.store.rows import to_rollout
 from rollout.adapters.store.tables import DRIVEN, LIVE, rollouts, targets
 from rollout.domain import compact_json
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
+from rollout.engine.ports import NumberOwner
 
 _PROBE = "probe"
 
@@ -38,15 +40,6 @@ class NumberHistory:
     confirmed: dict[str, Any]
     live: dict[str, Any] | None
     live_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
-class NumberOwner:
-    """The rollout that drives a number."""
-
-    rollout_id: str
-    name: str
-    phase: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,10 +171,8 @@ class InterfaceQueries:
 
     def owners(self) -> dict[str, NumberOwner]:
         """Each number of a live rollout, with that rollout."""
-        r = rollouts.c
-        query = select(targets.c.number, r.id, r.name, r.phase).join(rollouts, targets.c.rollout_id == r.id)
         with self.database.read() as connection:
-            return {number: NumberOwner(*owner) for number, *owner in connection.execute(query.where(DRIVEN)).all()}
+            return drivers(connection)
 
     def left_lists(self) -> dict[str, LeftLists]:
         """Each number that was ever written, with what the newest rollout that wrote it left there."""

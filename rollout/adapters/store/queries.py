@@ -21,6 +21,7 @@ from rollout.domain.errors import UnknownRollout
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import RECENT, Kind, Rollout, Target, TargetState, Write
 from rollout.domain.plan.plan import Plan
+from rollout.engine.ports import NumberOwner
 
 
 def load(
@@ -123,17 +124,12 @@ _PLANS = select(*(rollouts.c[name] for name in ("id", "phase", "plan", "plan_dig
 )
 
 
-def drivers(connection: Connection, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
-    """number -> (rollout id, name) of the live rollout that drives it."""
-    found: dict[str, tuple[str, str]] = {}
-    for some in in_parts(numbers):
-        query = (
-            select(targets.c.number, rollouts.c.id, rollouts.c.name)
-            .join(rollouts, rollouts.c.id == targets.c.rollout_id)
-            .where(DRIVEN, targets.c.number.in_(some))
-        )
-        found |= {row.number: (row.id, row.name) for row in connection.execute(query)}
-    return found
+def drivers(connection: Connection, numbers: Sequence[str] | None = None) -> dict[str, NumberOwner]:
+    """Each of these numbers (None: of all) that a live rollout drives, with that rollout."""
+    r = rollouts.c
+    query = select(targets.c.number, r.id, r.name, r.phase).join(rollouts, r.id == targets.c.rollout_id).where(DRIVEN)
+    queries = [query] if numbers is None else [query.where(targets.c.number.in_(some)) for some in in_parts(numbers)]
+    return {number: NumberOwner(*owner) for each in queries for number, *owner in connection.execute(each)}
 
 
 def head_of(row: Row[Any]) -> Head:

@@ -26,6 +26,7 @@ from rollout.domain.lifecycle.records import Claim, CommandEffect, JournalEntry,
 from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Kind, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
+from rollout.engine.ports import NumberOwner
 
 T = TypeVar("T")
 
@@ -259,7 +260,7 @@ class Store:
         with self.database.read() as connection:
             return queries.writers(connection, number)
 
-    def drivers(self, numbers: Sequence[str]) -> dict[str, tuple[str, str]]:
+    def drivers(self, numbers: Sequence[str]) -> dict[str, NumberOwner]:
         with self.database.read() as connection:
             return queries.drivers(connection, numbers)
 

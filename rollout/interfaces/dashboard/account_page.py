@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from rollout.adapters.store.interface_queries import LeftLists, NumberOwner
+from rollout.adapters.store.interface_queries import LeftLists
 from rollout.domain.patterns import fits
 from rollout.domain.splits import splits
 from rollout.domain.writes.answers import Failure, Reading
-from rollout.engine.ports import Clock, PhoneNumbers
+from rollout.engine.ports import Clock, NumberOwner, PhoneNumbers
 from rollout.interfaces.api.service import ApiService
 from rollout.interfaces.auth.roles import Caller
 from rollout.interfaces.dashboard import formatting

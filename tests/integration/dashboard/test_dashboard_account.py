@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from rollout.adapters.store.interface_queries import LeftLists, NumberOwner
+from rollout.adapters.store.interface_queries import LeftLists
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.writes.answers import Failure, Reading, Trouble
+from rollout.engine.ports import NumberOwner
 from rollout.interfaces.auth.roles import Caller, Role
 from rollout.interfaces.dashboard.account_page import AccountSnapshot, account_number, account_numbers, in_order
 from tests.integration.dashboard.conftest import PHONE

@@ -19,7 +19,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.records import JournalEntry, Request
 from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Kind, Position, Rollout, TargetState, WriteOutcome
-from rollout.engine.ports import CommandEffect
+from rollout.engine.ports import CommandEffect, NumberOwner
 from tests.support.hand import LEASE, Hand, stale
 from tests.support.values import ONE, TWO, confirmed, created, plan, rollout, target, write
 
@@ -82,7 +82,7 @@ def test_a_number_has_one_live_rollout(store: Store, hand: Hand) -> None:
         hand.create("r2", target(TWO), target(ONE, ord=1))
     with pytest.raises(UnknownRollout):
         store.load("r2")
-    assert store.drivers([ONE, TWO]) == {ONE: ("r1", "frontdesk-v7")}
+    assert store.drivers([ONE, TWO]) == {ONE: NumberOwner("r1", "frontdesk-v7", "pending")}
 
 
 @pytest.mark.parametrize("phase", [Phase.PROMOTED, Phase.ROLLED_BACK, Phase.STOPPED])
@@ -91,7 +91,7 @@ def test_an_ended_rollout_frees_its_number(store: Store, hand: Hand, phase: Phas
     store.commit(held, Change(rollout={"phase": phase}), [NOTE])
     assert store.drivers([ONE]) == {}
     hand.create("r2")
-    assert store.drivers([ONE]) == {ONE: ("r2", "frontdesk-v7-r2")}
+    assert store.drivers([ONE]) == {ONE: NumberOwner("r2", "frontdesk-v7-r2", "pending")}
 
 
 def test_who_watches_an_ended_rollout_lets_go_when_a_later_one_takes_its_numbers(store: Store, hand: Hand) -> None:

@@ -18,6 +18,7 @@ from rollout.domain.lifecycle.started import NO_FINDINGS, StartedRollout
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.commands import Commands
+from rollout.engine.ports import NumberOwner
 from tests.support.clock import START
 from tests.support.values import ONE, TWO, confirmed, plan, rollout, said
 from tests.unit.engine.account import DOWN, Account, reading
@@ -37,7 +38,7 @@ class Store:
         self.created: list[tuple[Rollout, JournalEntry]] = []
         self.preflight = NO_FINDINGS
         self.named: str | None = None
-        self.driving: dict[str, tuple[str, str]] = {}
+        self.driving: dict[str, NumberOwner] = {}
         self.wrote: list[tuple[str, Phase]] = []
 
     def now(self) -> datetime:
@@ -71,7 +72,7 @@ class Store:
     def resolve(self, text: str) -> str:
         return f"id of {text}"
 
-    def drivers(self, _numbers: Any) -> dict[str, tuple[str, str]]:
+    def drivers(self, _numbers: Any) -> dict[str, NumberOwner]:
         return self.driving
 
     def writers(self, _number: str) -> list[tuple[str, Phase]]:
@@ -276,7 +277,7 @@ def test_a_rollback_of_a_number_means_who_drives_it_or_wrote_it_last() -> None:
     assert made(store).resolve("frontdesk") == "id of frontdesk"
     store.wrote = [("r5", Phase.ROLLED_BACK), ("r4", Phase.PROMOTED), ("r3", Phase.PROMOTED)]
     assert made(store).on_number(ONE) == "r4"
-    store.driving = {ONE: ("r6", "frontdesk")}
+    store.driving = {ONE: NumberOwner("r6", "frontdesk", "progressing")}
     assert made(store).on_number(ONE) == "r6"
     store.driving, store.wrote = {}, [("r5", Phase.ROLLED_BACK), ("r2", Phase.ROLLED_BACK)]
     assert made(store).on_number(ONE) == "r5", "a repeated rollback changes nothing, and says so"

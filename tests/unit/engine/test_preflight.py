@@ -10,11 +10,13 @@ from rollout.domain.errors import KeyRefused, NameTaken, NotReachable, Preflight
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.answers import Failure, Trouble
 from rollout.domain.writes.protocol import body_of, lists_at
+from rollout.engine.ports import NumberOwner
 from rollout.engine.preflight import Preflight, _first_of
 from rollout.engine.server_limits import ServerLimits
 from tests.support.values import AGENT, FIELD, ONE, THREE, TWO, entry, only, plan
 from tests.unit.engine.account import DOWN, GONE, NO_KEY, Account, reading, version
 
+OTHER = NumberOwner("r9", "other", "progressing")
 HOURS: dict[str, Any] = {"windows": {"from": "09:00", "to": "17:00"}, "zone": "UTC"}
 
 
@@ -61,7 +63,7 @@ def test_what_is_found_is_refused_with_problems_first_and_warnings_where_asked()
 def test_a_name_or_a_number_that_is_taken_is_told_alone() -> None:
     account = Account(reading(ONE, entry(99)))
     taken = f"{ONE} is already driven by other (r9): wait until it ends, stop it or roll it back"
-    found = account.preflight(plan([ONE]), drivers=lambda numbers: dict.fromkeys(numbers, ("r9", "other")))
+    found = account.preflight(plan([ONE]), drivers=lambda numbers: dict.fromkeys(numbers, OTHER))
     assert found.problems == (taken,)
     assert (found.targets, account.asked) == ((), [])
     named = account.preflight(plan(), name_taken_by="r8")
@@ -75,7 +77,7 @@ def test_a_name_or_a_number_that_is_taken_is_told_alone() -> None:
 def test_a_number_that_is_chosen_by_its_nickname_and_driven_is_told_alone() -> None:
     account = Account(reading(ONE, nickname="desk 1"), reading(TWO, nickname="home"))
     found = account.preflight(
-        chosen({"nickname": "desk*"}), drivers=lambda numbers: {n: ("r9", "other") for n in numbers if n == ONE}
+        chosen({"nickname": "desk*"}), drivers=lambda numbers: {n: OTHER for n in numbers if n == ONE}
     )
     assert [said.split()[0] for said in found.problems] == [ONE]
 
