@@ -15,6 +15,7 @@ from rollout.interfaces.cli.progress import waiting
 from rollout.interfaces.cli.screen import console, echo, plain, plain_lines, table
 
 if TYPE_CHECKING:
+    from rollout.domain.gates.replay import OtherDecision
     from rollout.domain.plan.plan import Plan
     from rollout.interfaces.cli.screen import Table
 
@@ -218,22 +219,23 @@ def replay(
         rollout, _ = app.store.load(app.commands.resolve(id))
         found = again(StoredGateRecords(app.database).looks(rollout.id), other)
     if json:
-        print_json(found)
+        print_json(found.to_json())
     else:
-        echo(f"{found['looks']} looks, {'all the same' if found['same'] else 'NOT all the same'}")
-        for arm, decided in found["decided"].items():
-            echo(f"{arm}: first decided as {decided['outcome']} after {decided['calls']} calls")
-        for arm, decided in found.get("other", {}).items():
-            echo(f"{arm}: the other gate: {decided['outcome']}" + _sooner(decided))
-    if not found["same"]:
-        raise RolloutError(f"{len(found['different'])} looks differ from what was stored: {found['different'][:3]}")
+        echo(f"{found.looks} looks, {'all the same' if found.same else 'NOT all the same'}")
+        for arm, decided in found.decided.items():
+            echo(f"{arm}: first decided as {decided.outcome} after {decided.calls} calls")
+        for arm, other_decided in (found.other or {}).items():
+            echo(f"{arm}: the other gate: {other_decided.outcome}" + _sooner(other_decided))
+    if not found.same:
+        differing = found.to_json()["different"]
+        raise RolloutError(f"{len(differing)} looks differ from what was stored: {differing[:3]}")
 
 
-def _sooner(decided: dict[str, Any]) -> str:
-    by = decided["sooner_by"]
-    if decided["calls"] is None or by is None:
+def _sooner(decided: OtherDecision) -> str:
+    by = decided.sooner_by
+    if decided.calls is None or by is None:
         return ""
-    return f" after {decided['calls']} calls ({abs(by)} calls {'sooner' if by >= 0 else 'later'})"
+    return f" after {decided.calls} calls ({abs(by)} calls {'sooner' if by >= 0 else 'later'})"
 
 
 def _share(value: float) -> str:

@@ -40,15 +40,14 @@ class HistoryCharts:
 
 def history(r: Rollout, lines: Sequence[HistoryLine], now: datetime, width: int) -> HistoryCharts | None:
     """The charts of a rollout; None before anything was asked."""
-    asked, read, stood, end = weight_history(r.plan, lines, now)
-    if not r.phase.is_final:
-        end = now
+    weights = weight_history(r.plan, lines, now)
+    end = weights.end if r.phase.is_final else now
     coming = ahead(r, now)
     high = width > 500
     made = charts.timeline(
-        asked,
-        read,
-        observed(r, stood, end),
+        weights.asked,
+        weights.read_back,
+        observed(r, weights.periods, end),
         coming,
         end,
         width=width,
@@ -61,11 +60,11 @@ def history(r: Rollout, lines: Sequence[HistoryLine], now: datetime, width: int)
         (name, series, counts)
         for name, verdict in ({} if r.verdict is None else r.verdict.arms).items()
         for series in _drawn(verdict)
-        if (counts := _counted(r, name, verdict, series, stood, end))
+        if (counts := _counted(r, name, verdict, series, weights.periods, end))
     ]
     if not counted:
         return HistoryCharts(made, None, ())
-    x = charts.time_axis((*asked, *read), coming, end, width)
+    x = charts.time_axis((*weights.asked, *weights.read_back), coming, end, width)
     floor = call_charts.rate_floor([counts for _, _, counts in counted])
     several = len({name for name, _, _ in counted}) > 1
     rates = tuple(
@@ -76,7 +75,7 @@ def history(r: Rollout, lines: Sequence[HistoryLine], now: datetime, width: int)
         for name, series, counts in counted
         if any(any(c.judged) for c in counts)
     )
-    calls = call_charts.calls_panel(_together(counted), read, end, x, width, 130 if high else 110)
+    calls = call_charts.calls_panel(_together(counted), weights.read_back, end, x, width, 130 if high else 110)
     return HistoryCharts(made, calls, rates)
 
 

@@ -88,7 +88,7 @@ def _seen_now(r: Rollout, lines: Sequence[HistoryLine], now: datetime) -> charts
     """The share of calls that reached the canary since the current weight was read back."""
     if r.phase.is_final:
         return None
-    _, _, stood, _ = weight_history(r.plan, lines, now)
+    stood = weight_history(r.plan, lines, now).periods
     current = [period for period in stood[-1:] if period.end == now]
     return next(iter(history_charts.observed(r, current, now)), None)
 
@@ -200,7 +200,23 @@ def _worst(c: CallRecord, arm: str, hard: Collection[str]) -> WorstCall:
 # ------------------------------------------------------------------ numbers and journal
 
 
-def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class TargetsPage:
+    """A page of the rollout's numbers: those of one state ("": any) whose number contains a text.
+
+    total: all numbers of the rollout; counts: how many of them are in each state.
+    """
+
+    rows: Sequence[TargetRow]
+    total: int
+    counts: Mapping[str, int]
+    state: str
+    number: str
+    page: int
+    pages: int
+
+
+def targets(r: Rollout, query: Mapping[str, str]) -> TargetsPage:
     """A page of the rollout's numbers, those in trouble first."""
     state, text = query.get("state", ""), query.get("number", "").strip()
     wanted = [t for t in r.targets if (not state or str(t.state) == state) and (not text or text in t.number)]
@@ -209,15 +225,7 @@ def targets(r: Rollout, query: Mapping[str, str]) -> dict[str, Any]:
     counts: dict[str, int] = {}
     for t in r.targets:
         counts[str(t.state)] = counts.get(str(t.state), 0) + 1
-    return {
-        "rows": [_target(t) for t in part],
-        "total": len(r.targets),
-        "counts": counts,
-        "state": state,
-        "number": text,
-        "page": number,
-        "pages": pages,
-    }
+    return TargetsPage([_target(t) for t in part], len(r.targets), counts, state, text, number, pages)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +256,22 @@ def _target(t: Target) -> TargetRow:
     )
 
 
-def journal(lines: Sequence[HistoryLine], before: str) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True)
+class FoldedJournal:
+    """A page of journal lines, newest first, those about single writes folded.
+
+    older: the sequence number to continue before, None: there are no older lines. newer: there are newer ones. before:
+    as it was asked.
+    """
+
+    folds: Sequence[Fold]
+    older: int | None
+    newer: bool
+    before: str
+    total: int
+
+
+def journal(lines: Sequence[HistoryLine], before: str) -> FoldedJournal:
     """A page of journal lines, newest first, with lines about single writes folded.
 
     `before`: only lines older than this sequence number.
@@ -258,13 +281,8 @@ def journal(lines: Sequence[HistoryLine], before: str) -> dict[str, Any]:
     if before:
         end = next((i for i, line in enumerate(lines) if line.seq >= int(before)), end)
     part = lines[max(0, end - LINES_SHOWN) : end]
-    return {
-        "folds": folded(list(reversed(part))),
-        "older": part[0].seq if part and part[0].seq > lines[0].seq else None,
-        "newer": end < len(lines),
-        "before": before,
-        "total": len(lines),
-    }
+    older = part[0].seq if part and part[0].seq > lines[0].seq else None
+    return FoldedJournal(folded(list(reversed(part))), older, end < len(lines), before, len(lines))
 
 
 @dataclass(frozen=True, slots=True)

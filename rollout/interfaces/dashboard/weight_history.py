@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
@@ -25,13 +26,21 @@ class WeightPeriod(NamedTuple):
     by_hand: HandSplit | None = None
 
 
-def weight_history(
-    plan: Plan, lines: Sequence[HistoryLine], now: datetime
-) -> tuple[list[charts.Moment], list[charts.Moment], list[WeightPeriod], datetime]:
-    """From the journal: (asked, read back, every time in which a weight was live, the last moment)."""
+@dataclass(frozen=True, slots=True)
+class WeightHistory:
+    """The weights asked for and read back, every time in which one was live, and the journal's last moment."""
+
+    asked: Sequence[charts.Moment]
+    read_back: Sequence[charts.Moment]
+    periods: Sequence[WeightPeriod]
+    end: datetime
+
+
+def weight_history(plan: Plan, lines: Sequence[HistoryLine], now: datetime) -> WeightHistory:
+    """The weights of a rollout by its journal."""
     asked: list[charts.Moment] = []
     read: list[charts.Moment] = []
-    stood: list[WeightPeriod] = []
+    periods: list[WeightPeriod] = []
     since: HistoryLine | None = None
     last_intent: tuple[str | None, int | None, HandSplit | None] | None = None
     for line in lines:
@@ -46,14 +55,14 @@ def weight_history(
         elif line.kind in (Event.READ_BACK, Event.RESTORED_OUTSIDE):
             read.append(charts.Moment(line.at, 0.0))
         if since is not None and line.kind in _ENDS:
-            stood.append(_period(since, line.at))
+            periods.append(_period(since, line.at))
             since = None
     end = lines[-1].at if lines else now
     if since is not None:
-        stood.append(_period(since, now))
+        periods.append(_period(since, now))
     if asked:
         read.insert(0, charts.Moment(asked[0].at, 0.0))
-    return asked, read, stood, end
+    return WeightHistory(asked, read, periods, end)
 
 
 _ENDS: frozenset[str] = frozenset(

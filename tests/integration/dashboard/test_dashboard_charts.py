@@ -185,10 +185,10 @@ def test_a_retreat_is_drawn_with_what_was_asked_and_what_was_read_back() -> None
         entry("intended", 6),
         entry("reached", 7),
     ]
-    asked, read, stood, _ = weight_history(retreating.LOW, lines, START + 8 * retreating.HOUR)
-    assert [m.weight for m in asked] == [0.5, 0.2, 0.5]
-    assert [m.weight for m in read] == [0, 0.5, 0.2, 0.5]
-    assert stood == [
+    found = weight_history(retreating.LOW, lines, START + 8 * retreating.HOUR)
+    assert [m.weight for m in found.asked] == [0.5, 0.2, 0.5]
+    assert [m.weight for m in found.read_back] == [0, 0.5, 0.2, 0.5]
+    assert found.periods == [
         WeightPeriod("1.2", None, START + retreating.HOUR, START + 2 * retreating.HOUR),
         WeightPeriod("1.2", 2000, START + 4 * retreating.HOUR, START + 5 * retreating.HOUR),
         WeightPeriod("1.2", None, START + 7 * retreating.HOUR, START + 8 * retreating.HOUR),

@@ -181,7 +181,7 @@ def test_calls_are_watched_for_a_week_after_the_promotion_told_and_nothing_is_do
         scene.clock.to(full + timedelta(days=7, minutes=1))
         observe.tick()
         assert len(listed.asked) == asked, "a week is over"
-        assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
+        assert replay(StoredGateRecords(scene.app.database).looks(scene.id)).same
         assert not rebuild_differences(scene)
         observe.stop()
 

@@ -73,7 +73,7 @@ def test_the_better_of_two_variants_is_shipped_by_plan_and_promoted(scene: GateS
     assert [a.of.name for a in arms(scene.rollout, scene.clock.now())] == ["c"]
     told = recommend(scene.rollout, summarise(scene.rollout))
     assert told is not None and "ariant b" not in " ".join(told.why)
-    assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
+    assert replay(StoredGateRecords(scene.app.database).looks(scene.id)).same
     take_calls(scene, {6: 0.2, 7: 0.2, 8: 0.08}, 3)
     scene.stands("promoted")
 

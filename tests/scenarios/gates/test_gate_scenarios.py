@@ -216,13 +216,14 @@ def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene)
     looks = StoredGateRecords(scene.app.database).looks(scene.id)
     assert len(looks) > 50
     again = replay(looks, {"profile": "strict"})
-    assert again["same"], again["different"]
-    assert again["looks"] == len(looks)
-    assert (again["decided"], again["other"]["canary"]["outcome"]) == ({}, "undecided")
+    assert again.same, again.different
+    assert again.looks == len(looks)
+    assert again.other is not None
+    assert (again.decided, again.other["canary"].outcome) == ({}, "undecided")
     stored = looks[10].verdict.to_json()
     stored["arms"]["canary"]["evidence"]["numbers"]["e_gate"] += 1.0
     looks[10] = dataclasses.replace(looks[10], verdict=GateVerdict.from_json(stored))
-    assert not replay(looks)["same"]
+    assert not replay(looks).same
 
 
 def test_a_person_goes_on_after_a_failure_and_is_on_record(scene: GateScene) -> None:
@@ -260,7 +261,7 @@ def test_what_the_gates_bet_on_is_fixed_by_the_calls_before_the_start_and_never_
     config = evidence_of(scene).config
     assert config.history == fixed.rates
     looks = StoredGateRecords(scene.app.database).looks(scene.id)
-    assert replay(looks)["same"]
+    assert replay(looks).same
 
 
 def replace_start(call: CallRecord, at: datetime, i: int) -> CallRecord:
@@ -276,7 +277,7 @@ def test_a_rollout_that_began_before_keeps_the_rules_it_began_under(scene: GateS
     config = evidence_of(scene).config
     assert (config.edition, config.history) == (1, {})
     assert config.metrics[0].margins == (0.25, 0.10)
-    assert replay(StoredGateRecords(scene.app.database).looks(scene.id))["same"]
+    assert replay(StoredGateRecords(scene.app.database).looks(scene.id)).same
 
 
 def test_results_that_go_missing_on_one_side_hold_and_a_person_goes_on(scene: GateScene) -> None:

@@ -76,7 +76,7 @@ class Worlds(Scene):
         return verdict.arms["canary"].evidence.figures
 
     def replays(self) -> bool:
-        return bool(replay(StoredGateRecords(self.app.database).looks(self.id))["same"])
+        return bool(replay(StoredGateRecords(self.app.database).looks(self.id)).same)
 
 
 @pytest.fixture
