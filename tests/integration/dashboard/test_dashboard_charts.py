@@ -13,7 +13,7 @@ from rollout.domain.gates.summary import ArmCalls, Meter, MetricSummary
 from rollout.interfaces.dashboard import charts, evidence_charts
 from rollout.interfaces.dashboard.assets import Assets
 from rollout.interfaces.dashboard.charts import Moment, Observed
-from rollout.interfaces.dashboard.page_state import Line
+from rollout.interfaces.dashboard.page_state import HistoryLine
 from rollout.interfaces.dashboard.render import environment
 from rollout.interfaces.dashboard.weight_history import WeightPeriod, weight_history
 from tests.support import retreating
@@ -172,8 +172,10 @@ def test_a_bar_says_what_it_measures() -> None:
 
 
 def test_a_retreat_is_drawn_with_what_was_asked_and_what_was_read_back() -> None:
-    def entry(kind: str, hours: int, retreated: int | None = None) -> Line:
-        return Line(hours, START + hours * retreating.HOUR, "service", kind, "", "1.2", False, retreated=retreated)
+    def entry(kind: str, hours: int, retreated: int | None = None) -> HistoryLine:
+        return HistoryLine(
+            hours, START + hours * retreating.HOUR, "service", kind, "", "1.2", False, retreated=retreated
+        )
 
     lines = [
         entry("intended", 0),
