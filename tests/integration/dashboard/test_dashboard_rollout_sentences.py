@@ -13,7 +13,7 @@ from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
 from rollout.interfaces.dashboard import evidence_charts, history_charts, rollout_page, rollout_sentences
-from rollout.interfaces.dashboard.page_state import Line, line_of
+from rollout.interfaces.dashboard.page_state import HistoryLine, line_of
 from tests.integration.dashboard.world import World, _server
 from tests.scenarios.gates.test_gate_scenarios import GateScene, judged
 from tests.support.clock import START
@@ -120,7 +120,7 @@ def test_a_metric_that_is_only_watched_has_no_line_to_be_safe_at() -> None:
     assert evidence_charts.balance(0.2, None).enough is None
 
 
-def lines_of(scene: GateScene) -> list[Line]:
+def lines_of(scene: GateScene) -> list[HistoryLine]:
     return [line_of(e) for e in scene.app.store.history(scene.id)]
 
 
@@ -146,7 +146,7 @@ def test_calls_and_rates_stand_on_the_time_axis_of_the_weights(scene: GateScene)
 
 def test_without_a_verdict_only_the_weights_are_drawn() -> None:
     assert history_charts.history(rollout(), [], START, 1100) is None
-    line = Line(1, START, "service", "intended", "", "1.1", False)
+    line = HistoryLine(1, START, "service", "intended", "", "1.1", False)
     found = history_charts.history(rollout(targets=(confirmed(),)), [line], START, 350)
     assert found is not None
     assert (found.calls, found.rates) == (None, ())
