@@ -8,16 +8,16 @@ from rollout.domain.decide.actions import Action, Begin, Record, Wait
 from rollout.domain.decide.facts import Facts
 from rollout.domain.decide.testing import testing
 from rollout.domain.decide.timing import next_opening_check, retry_pause
-from rollout.domain.decide.wording import weight_text
 from rollout.domain.lifecycle.columns import RolloutColumns
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.splits.splits import weights_text
 
 
 def pending(r: Rollout, f: Facts, now: datetime) -> Action:
     """Wait for its moment, then the pre-flight, the tests of the agent, and the first step."""
-    first = "check the numbers and begin" if not r.targets else f"step 1.1: {weight_text(r, 1)}"
+    first = "check the numbers and begin" if not r.targets else f"step 1.1: {weights_text(r.weights_at(1))}"
     if r.start_at is not None and now < r.start_at:
         return Wait(r.start_at, first, "waiting for its start", WaitingFor.START)
     if r.plan.after is not None and not f.after_promoted:

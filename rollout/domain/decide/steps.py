@@ -17,12 +17,13 @@ from rollout.domain.decide.timing import (
     read_all_first,
     retry_pause,
 )
-from rollout.domain.decide.wording import counted, percent, reached_count, wanted_text, weight_text
+from rollout.domain.decide.wording import counted, percent, reached_count, wanted_text
 from rollout.domain.gates.verdict import Alarm, GateOutcome
 from rollout.domain.lifecycle.columns import RolloutColumns, emptied
 from rollout.domain.lifecycle.machine import Event
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
+from rollout.domain.splits.splits import weights_text
 
 _NOT_DECIDED = frozenset({GateOutcome.UNDECIDED, GateOutcome.UNMEASURABLE})
 
@@ -52,7 +53,7 @@ def _what_is_unfinished(r: Rollout, f: Facts, now: datetime) -> Action | None:
         return read_back(r, now)
     waiting = {w.number for w in r.open_writes(now)}
     ready = tuple(t for t in r.outstanding if t.number not in waiting)
-    next_ = f"{wanted_text(r)}: {weight_text(r, r.step)}"
+    next_ = f"{wanted_text(r)}: {weights_text(r.weights_at(r.step))}"
     if r.retreated is not None:
         next_ = f"retreat to {percent(r.retreated)}"
     elif r.is_down:
@@ -75,7 +76,7 @@ def _turn(r: Rollout, f: Facts, now: datetime) -> Record | None:
             values["stood"] = (r.stood or 0) + stood.total_seconds()
         return Record(Event.RETREATED, f"retreat to {percent(f.opening.retreat_to)} {f.opening.retreat_why}", values)
     if r.retreated is not None and f.opening.is_open:
-        why = f"open again: back to {weight_text(r, r.step)}"
+        why = f"open again: back to {weights_text(r.weights_at(r.step))}"
         return Record(Event.RETURNED, why, {"retreated": None, "turning_since": now})
     return None
 
@@ -85,18 +86,18 @@ def read_back(r: Rollout, now: datetime) -> Record | None:
     where = f"on {counted(reached_count(r), 'number')}, read back"
     if r.retreated is None and r.confirmed_at is None:
         values: RolloutColumns = {"confirmed_at": now, **emptied(r, "turning_since", "stood", "back_at")}
-        return Record(Event.CONFIRMED, f"{weight_text(r, r.step)} {where}", values)
+        return Record(Event.CONFIRMED, f"{weights_text(r.weights_at(r.step))} {where}", values)
     if r.turning_since is None:
         return None
     if r.retreated is not None:
         return Record(Event.REACHED, f"{percent(r.retreated)} {where}", {"turning_since": None})
-    why = f"{weight_text(r, r.step)} again {where}; its hold continues"
+    why = f"{weights_text(r.weights_at(r.step))} again {where}; its hold continues"
     return Record(Event.REACHED, why, {"turning_since": None, "back_at": now})
 
 
 def _until_opening(r: Rollout, f: Facts, now: datetime) -> Wait:
     assert r.retreated is not None
-    wanted = weight_text(r, r.step)
+    wanted = weights_text(r.weights_at(r.step))
     next_ = f"step {r.position}: {wanted}" if r.confirmed_at is None else f"back to {wanted}"
     tail = f.opening.retreat_why or f"while closed: {f.opening.why}"
     why = f"retreated to {percent(r.retreated)} {tail}"
@@ -109,7 +110,7 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
     assert r.confirmed_at is not None
     step = r.plan.steps[r.position.step - 1]
     after = r.next_position
-    next_ = "promoted" if after is None else f"step {after}: {weight_text(r, after.step)}"
+    next_ = "promoted" if after is None else f"step {after}: {weights_text(r.weights_at(after.step))}"
     if r.promote_asked:
         return None
     left_to_a_person = after is None and r.hand is not None and r.shipped is None
@@ -133,16 +134,15 @@ def _what_to_wait_for(r: Rollout, f: Facts, now: datetime) -> Wait | None:
             next_check(None, now, f), next_, "all conditions are met; somebody must promote it", WaitingFor.APPROVAL
         )
     if left_to_a_person:
-        why = (
-            f"a person set {weight_text(r, r.step)} in the last step: somebody must promote, ship, stop or roll it back"
-        )
+        weights = weights_text(r.weights_at(r.step))
+        why = f"a person set {weights} in the last step: somebody must promote, ship, stop or roll it back"
         return Wait(next_check(None, now, f), next_, why, WaitingFor.APPROVAL)
     return None
 
 
 def _next_step(r: Rollout, f: Facts, now: datetime) -> Action:
     after = r.next_position
-    next_ = "promoted" if after is None else f"step {after}: {weight_text(r, after.step)}"
+    next_ = "promoted" if after is None else f"step {after}: {weights_text(r.weights_at(after.step))}"
     over = f"step {r.position} was promoted" if r.promote_asked else f"the hold of step {r.position} is over"
     if after is not None and f.stepped:
         return Wait(now, next_, over)  # at most one step per pass: the next one has a pass of its own

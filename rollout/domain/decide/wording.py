@@ -10,14 +10,6 @@ def reached_count(r: Rollout) -> int:
     return sum(1 for t in r.targets if t.wave <= r.position.wave)
 
 
-def weight_text(r: Rollout, step: int) -> str:
-    """A step's weights, for people."""
-    weights = r.weights_at(step)
-    if r.plan.canary is not None:
-        return f"{percent(next(iter(weights.values())))} canary"
-    return ", ".join(f"{percent(points)} {name}" for name, points in weights.items())
-
-
 def wanted_text(r: Rollout) -> str:
     """The weights that are written now, by name: the position's step, or a person's split."""
     if r.shipped is not None:

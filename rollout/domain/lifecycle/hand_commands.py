@@ -50,12 +50,11 @@ def set_weights(
         except SplitError as error:
             raise InputError(f"weights: {target.number}: {error.message}", field="weights") from None
     values: RolloutColumns = {"phase": phase, **_wanted(r, split, now)}
-    said = ", ".join(f"{share / 100:g} % {arm}" for arm, share in points.items())
     data = CommandGiven.of(r, by_hand=split).to_json()
     return CommandEffect(
         Change(rollout=values),
         JournalEntry(str(CommandKind.SET), by.actor, by.reason, data),
-        f"weights set by a person: {said}",
+        f"weights set by a person: {splits.weights_text(points)}",
     )
 
 

@@ -12,8 +12,9 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.machine import Phase
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.lifecycle.waiting import WaitingFor
-from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, moment_text, stamp, weights
+from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, moment_text, stamp
 from rollout.domain.plan.notices import NoticeEvent, Severity
+from rollout.domain.splits.splits import weights_text
 
 # Seconds after which a rollback that is not read back causes notices, ever more urgent; then every two hours.
 ROLLBACK_LEVELS = (60, 300, 1800)
@@ -28,7 +29,9 @@ def of_rollout(r: Rollout, now: datetime, unmeasurable_since: datetime | None, p
     found: list[Notice] = []
     if r.phase is Phase.PROGRESSING and r.confirmed_at is not None and r.waiting_for is WaitingFor.APPROVAL:
         after = r.next_position
-        goal = "it is promoted" if after is None else f"step {after} follows: {weights(r.plan, after.step)}"
+        goal = (
+            "it is promoted" if after is None else f"step {after} follows: {weights_text(r.plan.weights(after.step))}"
+        )
         words = NoticeText(
             NoticeEvent.NEEDS_PERSON,
             Severity.WARNING,

@@ -11,8 +11,9 @@ from rollout.domain.calendar.durations import render
 from rollout.domain.lifecycle.entries import CommandGiven, ObservedNumbers, ServiceEvent, parse
 from rollout.domain.lifecycle.machine import HeldReason, Phase
 from rollout.domain.lifecycle.state import Rollout
-from rollout.domain.notices.notice import Notice, NoticeText, clean, compose, moment_text, weights
+from rollout.domain.notices.notice import Notice, NoticeText, clean, compose, moment_text
 from rollout.domain.plan.notices import NoticeEvent, Severity
+from rollout.domain.splits.splits import weights_text
 from rollout.domain.writes.protocol import Finding
 
 _ALARMING = frozenset({HeldReason.ROLLBACK_IMPOSSIBLE, HeldReason.POISON, HeldReason.IDENTITY, HeldReason.REJECTED})
@@ -56,7 +57,8 @@ def of_entry(r: Rollout, e: RecordedEvent, shared: Sequence[Anchor] = ()) -> Not
 
 def _begun(r: Rollout, e: RecordedEvent) -> NoticeText:
     steps = ", ".join(
-        f"{weights(r.plan, i)} for {render(r.plan.hold(i).duration)}" for i in range(1, r.plan.last_step + 1)
+        f"{weights_text(r.plan.weights(i))} for {render(r.plan.hold(i).duration)}"
+        for i in range(1, r.plan.last_step + 1)
     )
     return NoticeText(
         NoticeEvent.STARTED,

@@ -9,7 +9,6 @@ from enum import StrEnum
 
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
-from rollout.domain.plan.plan import Plan
 
 QUIET = frozenset(NoticeEvent) - {NoticeEvent.STEP}  # the default: everything but steps
 _LOUDNESS = {Severity.INFO: 0, Severity.WARNING: 1, Severity.CRITICAL: 2}
@@ -76,14 +75,6 @@ def compose(event: str, r: Rollout, w: NoticeText, anchor: str = "", scope: Scop
     lines += [f"To intervene: {w.command}", anchor]
     body = "\n".join(line for line in lines if line)
     return Notice(event, r.id, w.kind, w.severity, clean(f"{name} ({r.id}): {w.what}", 200), body, scope)
-
-
-def weights(plan: Plan, step: int) -> str:
-    """The shares of a step: `10 % canary`, `20 % b, 20 % c`."""
-    shares = plan.weights(step)
-    if len(shares) == 1:
-        return f"{next(iter(shares.values())) / 100:g} % canary"
-    return ", ".join(f"{points / 100:g} % {name}" for name, points in shares.items())
 
 
 def moment_text(at: datetime) -> str:

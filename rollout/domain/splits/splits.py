@@ -37,6 +37,11 @@ class SplitEntry:
 Split = tuple[SplitEntry, ...]
 
 
+def weights_text(weights: Mapping[str, int]) -> str:
+    """Basis points by arm, for people: `10 % canary`, `20 % b, 12.5 % c`."""
+    return ", ".join(f"{points / 100:g} % {arm}" for arm, points in weights.items())
+
+
 def basis_points(weight: object) -> int:
     """A weight (0..1) in basis points, exactly; SplitError for anything that is not whole points."""
     exact = exact_weight(weight)

@@ -16,6 +16,7 @@ from rollout.domain.lifecycle.entries import (
 )
 from rollout.domain.lifecycle.hand_split import HandSplit
 from rollout.domain.lifecycle.state import Kind
+from rollout.domain.splits.splits import weights_text
 
 MOST_FINDINGS = 5
 
@@ -39,7 +40,7 @@ def wording(kind: str, reason: str, data: Mapping[str, Any]) -> str:
             shipped = variant if missing is None else f"{variant}, although {missing.removesuffix('.')}"
             return f"{shipped}: {reason}" if reason else shipped
         case CommandGiven(by_hand=HandSplit() as split):
-            weights = _weights(split)
+            weights = weights_text(split.weights)
             return f"{weights}: {reason}" if reason else weights
     return reason
 
@@ -50,14 +51,10 @@ def _intended(batch: IntendedBatch) -> str:
         what = f"the retreat weight, {batch.retreated / 100:g} %"
     elif batch.by_hand is not None:
         who = f"what a person set at {batch.position}" if batch.by_hand.ships is None else "what is shipped"
-        what = f"{who}, {_weights(batch.by_hand)}"
+        what = f"{who}, {weights_text(batch.by_hand.weights)}"
     if batch.writes is None:
         return f"to write {what}"
     return f"to write {what} to {batch.writes} number{'' if batch.writes == 1 else 's'}"
-
-
-def _weights(split: HandSplit) -> str:
-    return ", ".join(f"{points / 100:g} % {arm}" for arm, points in split.weights.items())
 
 
 def _word(value: object) -> str:

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, wanted, weights
+from rollout.domain.notices.notice import Notice, NoticeText, Scope, clean, compose, wanted
 from rollout.domain.plan.notices import NoticeEvent, NoticeRule, Severity
-from tests.support.values import plan, rollout
+from tests.support.values import rollout
 from tests.unit.notices.written import told
 
 
@@ -74,10 +74,3 @@ def test_notices_go_to_the_addresses_of_their_scope() -> None:
     for scope, settings, of_plan in ((Scope.ALL, True, True), (Scope.SETTINGS, True, False), (Scope.PLAN, False, True)):
         notice = replace(everywhere, scope=scope)
         assert (wanted(notice), wanted(notice, rule)) == (settings, of_plan)
-
-
-def test_the_weights_of_variants_are_named() -> None:
-    arms = {name: {"agent_id": "agent_frontdesk", "agent_version": v} for name, v in (("b", 7), ("c", 8))}
-    two = plan(canary=None, variants=arms, steps=[{"weights": {"b": 0.2, "c": 0.125}, "hold": "30m"}])
-    assert weights(two, 1) == "20 % b, 12.5 % c"
-    assert weights(plan(), 1) == "10 % canary"

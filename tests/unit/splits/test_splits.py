@@ -307,3 +307,9 @@ def test_a_split_for_people() -> None:
     )
     assert describe(None) == "no list"
     assert describe([]) == "no agent"
+
+
+def test_weights_are_named_for_people() -> None:
+    assert splits.weights_text({"canary": 1000}) == "10 % canary"
+    assert splits.weights_text({"b": 2000, "c": 1250}) == "20 % b, 12.5 % c"
+    assert splits.weights_text({}) == ""
