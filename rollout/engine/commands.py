@@ -191,13 +191,6 @@ class Commands:
 
     # -------------------------------------------------------------- finding the rollout that is meant
 
-    def resolve(self, text: str) -> str:
-        """A rollout's id from an id or a name: the name's live rollout, else its newest ended one.
-
-        UnknownRollout when there is none; AmbiguousName, with the ids, when two live ones have the name.
-        """
-        return self.store.resolve(text)
-
     def on_number(self, number: str) -> str:
         """The rollout a rollback of this number means: the one that drives it, else the newest that wrote it.
 

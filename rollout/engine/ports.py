@@ -228,10 +228,6 @@ class Rollouts(Protocol):
         """Those of these numbers that a live rollout drives, with that rollout."""
         ...
 
-    def resolve(self, text: str, within: frozenset[str] | None = None) -> str:
-        """The id of the rollout that an id or a name means; UnknownRollout, AmbiguousName."""
-        ...
-
     def live_named(self, name: str) -> str | None:
         """The id of the live rollout of this name, if there is one."""
         ...

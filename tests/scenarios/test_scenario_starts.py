@@ -267,7 +267,7 @@ def test_an_id_or_a_name_says_which_rollout_is_meant(scene: Scene) -> None:
     scene.app.commands.rollback(first, ME)
     scene.drive()
     second = scene.given()
-    assert scene.app.commands.resolve(first) == first
-    assert scene.app.commands.resolve("frontdesk-v7") == second
+    assert scene.app.store.resolve(first) == first
+    assert scene.app.store.resolve("frontdesk-v7") == second
     with pytest.raises(UnknownRollout):
-        scene.app.commands.resolve("nothing")
+        scene.app.store.resolve("nothing")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TypeVar
@@ -28,7 +28,10 @@ from rollout.domain.lifecycle.state import Kind, Rollout, Target
 from rollout.domain.lifecycle.waiting import at_rest
 from rollout.engine.ports import NumberOwner
 
+PAGE = 500  # rollouts read at a time
 T = TypeVar("T")
+_Make = Callable[[datetime], tuple[Rollout, JournalEntry]]
+_Command = Callable[[Rollout, datetime], CommandEffect | None]
 
 
 class Store:
@@ -129,12 +132,7 @@ class Store:
             given = request_ids.first_answer(connection, request)
         return None if given is None else StartedRollout.from_json(given)
 
-    def create(
-        self,
-        make: Callable[[datetime], tuple[Rollout, JournalEntry]],
-        request: Request | None,
-        preflight: PreflightSummary = NO_FINDINGS,
-    ) -> StartedRollout:
+    def create(self, make: _Make, request: Request | None, preflight: PreflightSummary = NO_FINDINGS) -> StartedRollout:
         """Record a new rollout made at the store's now; the answer is its id, and the findings of pre-flight."""
         self.database.require_same()
         try:
@@ -146,12 +144,7 @@ class Store:
                 raise
             return given
 
-    def _create(
-        self,
-        make: Callable[[datetime], tuple[Rollout, JournalEntry]],
-        request: Request | None,
-        preflight: PreflightSummary,
-    ) -> StartedRollout:
+    def _create(self, make: _Make, request: Request | None, preflight: PreflightSummary) -> StartedRollout:
         with self.database.write() as connection:
             if request is not None and (given := request_ids.first_answer(connection, request)) is not None:
                 return StartedRollout.from_json(given)
@@ -165,12 +158,7 @@ class Store:
         return answer
 
     def change(
-        self,
-        rollout_id: str,
-        command: Callable[[Rollout, datetime], CommandEffect | None],
-        request: Request | None = None,
-        *,
-        urgent: bool = False,
+        self, rollout_id: str, command: _Command, request: Request | None = None, *, urgent: bool = False
     ) -> CommandGiven:
         """A command on one rollout: load it, ask for the effect, and record that, under the row's lock.
 
@@ -190,13 +178,7 @@ class Store:
                 raise
             return self._change(rollout_id, command, request, urgent)
 
-    def _change(
-        self,
-        rollout_id: str,
-        command: Callable[[Rollout, datetime], CommandEffect | None],
-        request: Request | None,
-        urgent: bool,
-    ) -> CommandGiven:
+    def _change(self, rollout_id: str, command: _Command, request: Request | None, urgent: bool) -> CommandGiven:
         with self.database.write(urgent=urgent) as connection:
             # Under the row's lock: the same request may come twice at once.
             row = rollouts.head_row(connection, rollout_id)
@@ -239,6 +221,19 @@ class Store:
         """
         with self.database.read() as connection:
             return queries.summaries(connection, live, before, limit, name)
+
+    def every_summary(
+        self, *, live: bool | None = None, name: str | None = None, limit: int | None = None
+    ) -> Iterator[Rollout]:
+        """Like `summaries`, without an end but `limit`: read in pages, each in a transaction of its own."""
+        before, left = None, limit
+        while left is None or left > 0:
+            most = PAGE if left is None else min(PAGE, left)
+            page = self.summaries(live=live, name=name, before=before, limit=most)
+            yield from page
+            if len(page) < most:
+                return
+            before, left = (page[-1].created_at, page[-1].id), None if left is None else left - most
 
     def resolve(self, text: str, within: frozenset[str] | None = None) -> str:
         """The id of the rollout that an id or a name means to a caller who sees these numbers (None: all of them)."""

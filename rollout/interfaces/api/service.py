@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any, Protocol
 
 import structlog
@@ -33,7 +32,6 @@ from rollout.interfaces.views import rollout as views
 
 log = structlog.get_logger(__name__)
 TOUCH_SECONDS = 60.0
-PAGE = 500  # rollouts read at a time
 
 
 class SchedulerState(Protocol):
@@ -118,14 +116,7 @@ class ApiService:
 
     def live(self, caller: Caller) -> list[Rollout]:
         """Every unfinished rollout (without targets) that is this caller's business, newest first."""
-        found: list[Rollout] = []
-        before: tuple[datetime, str] | None = None
-        while True:
-            page = self.app.store.summaries(live=True, before=before, limit=PAGE)
-            found += self.visible(caller, page)
-            if len(page) < PAGE:
-                return found
-            before = page[-1].created_at, page[-1].id
+        return self.visible(caller, list(self.app.store.every_summary(live=True)))
 
     def visible(self, caller: Caller, found: list[Rollout]) -> list[Rollout]:
         """Those of these rollouts (without targets) that are this caller's business."""

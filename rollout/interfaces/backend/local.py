@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from rollout.interfaces.views.report import Report
     from rollout.interfaces.views.report_form import ReportForm
 
-PAGE = 500  # rollouts read at a time
 # The commands by their names, and the methods of `engine.commands.Commands` that carry them out.
 COMMANDS = {name: name for name in ("promote", "ship", "pause", "resume", "stop", "adopt", "restore")} | {
     "set": "set_weights"
@@ -109,13 +108,11 @@ class LocalBackend:
     def command(self, command: str, id_: str, by: By, *, expect: Position | None = None, **asked: Any) -> CommandGiven:
         if command not in COMMANDS:
             raise InputError(f"there is no command {command}; write one of: {', '.join(COMMANDS)}")
-        commands = self.app.commands
-        id_ = commands.resolve(id_)
-        method: Callable[..., CommandGiven] = getattr(commands, COMMANDS[command])
-        return method(id_, by, expect=expect, **asked)
+        method: Callable[..., CommandGiven] = getattr(self.app.commands, COMMANDS[command])
+        return method(self.app.store.resolve(id_), by, expect=expect, **asked)
 
     def rollback(self, id_: str, by: By) -> dict[str, Any]:
-        return self.app.commands.rollback(self.app.commands.resolve(id_), by).to_json()
+        return self.app.commands.rollback(self.app.store.resolve(id_), by).to_json()
 
     def follow_rollback(self, id_: str, timeout: float) -> dict[str, Any]:
         """Drive the rollback here and now, unless another process is quicker; end at the read-back."""
@@ -143,19 +140,10 @@ class LocalBackend:
     def list(
         self, live: bool | None = None, *, limit: int | None = None, name: str | None = None
     ) -> builtins.list[dict[str, Any]]:
-        found: builtins.list[dict[str, Any]] = []
-        before: tuple[datetime, str] | None = None
-        while limit is None or len(found) < limit:
-            most = PAGE if limit is None else min(PAGE, limit - len(found))
-            page = self.app.store.summaries(live=live, name=name, before=before, limit=most)
-            found += [rollout.summary(r) for r in page]
-            if len(page) < most:
-                break
-            before = page[-1].created_at, page[-1].id
-        return found
+        return [rollout.summary(r) for r in self.app.store.every_summary(live=live, name=name, limit=limit)]
 
     def show(self, id_: str) -> dict[str, Any]:
-        return self.document(self.app.store.load(self.app.commands.resolve(id_))[0])
+        return self.document(self.app.store.load(self.app.store.resolve(id_))[0])
 
     def document(self, r: Rollout) -> dict[str, Any]:
         """One rollout whole, with its timetable and whether its calls can be read."""
@@ -184,7 +172,7 @@ class LocalBackend:
     def report(self, id_: str, form: ReportForm) -> str:
         from rollout.interfaces.views.report_pages import written
 
-        return written(self.report_on(self.app.store.load(self.app.commands.resolve(id_))[0]), form)
+        return written(self.report_on(self.app.store.load(self.app.store.resolve(id_))[0]), form)
 
     def report_on(self, r: Rollout) -> Report:
         """The report on a rollout as it stands."""
@@ -195,7 +183,7 @@ class LocalBackend:
         return report.report(r, looks, self.app.store.history(r.id), self.app.store.now())
 
     def history(self, id_: str, after: int = 0) -> builtins.list[dict[str, Any]]:
-        return [rollout.entry(e) for e in self.app.store.history(self.app.commands.resolve(id_), after)]
+        return [rollout.entry(e) for e in self.app.store.history(self.app.store.resolve(id_), after)]
 
     def on_number(self, number: str) -> str:
         return self.app.commands.on_number(number)

@@ -140,7 +140,7 @@ def verify(
     kept = () if anchor is None else exports.read_anchors(anchor)
     with direct_app() as app:
         with waiting("checking the journal") as say:
-            faults, counted = audit(app.store.database, None if id is None else app.commands.resolve(id), kept, say)
+            faults, counted = audit(app.store.database, None if id is None else app.store.resolve(id), kept, say)
         if write_anchor is not None and not faults:
             exports.write_anchors(app.store, write_anchor)
     if json and write_anchor != "-":

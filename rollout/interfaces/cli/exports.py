@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def export(id_: str, destination: str) -> None:
     """Write the journal of one rollout as JSON Lines to a file, or to standard output for `-`."""
     with direct_app() as app:
-        entries = app.store.history(app.commands.resolve(id_))
+        entries = app.store.history(app.store.resolve(id_))
         anchors = [*anchors_of(entries), *shared_anchors(app.database)]
     if destination == "-":
         for line in archive.lines(entries, anchors):

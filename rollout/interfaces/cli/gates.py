@@ -216,7 +216,7 @@ def replay(
     if gates is not None:
         other = load_gates(*plan_text(gates)).model_dump(mode="json", by_alias=True, exclude_none=True)
     with direct_app() as app, waiting("judging every look again"):
-        rollout, _ = app.store.load(app.commands.resolve(id))
+        rollout, _ = app.store.load(app.store.resolve(id))
         found = again(StoredGateRecords(app.database).looks(rollout.id), other)
     if json:
         print_json(found.to_json())

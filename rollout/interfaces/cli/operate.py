@@ -143,7 +143,7 @@ def kit(
     from rollout.kit.build import write_kit
 
     with direct_app() as app:
-        rollout, now = app.store.load(app.commands.resolve(id))
+        rollout, now = app.store.load(app.store.resolve(id))
         path = write_kit(
             rollout, output, base_url=rollout.base_url, lease=app.timing.lease, horizon=app.timing.horizon, now=now
         )

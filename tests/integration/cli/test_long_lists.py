@@ -24,7 +24,7 @@ ENDED, LIVE = 25, 2  # the live ones are the oldest
 @pytest.fixture
 def long(sqlite_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inside: Inside) -> Inside:
     """Twenty-seven rollouts, of which the two that are live began before all others."""
-    monkeypatch.setattr("rollout.interfaces.backend.local.PAGE", 4)
+    monkeypatch.setattr("rollout.adapters.store.repository.PAGE", 4)
     database = Database(sqlite_url, SystemClock())
     hand = Hand(Store(database))
     for i in range(LIVE + ENDED):

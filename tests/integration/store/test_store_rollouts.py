@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from rollout.adapters.store import repository
 from rollout.adapters.store.repository import Store
 from rollout.adapters.store.requests import first_answer, remember
 from rollout.domain.decide.actions import Wait
@@ -61,7 +62,7 @@ def test_an_unknown_id_is_said_to_be_unknown(store: Store) -> None:
         store.commit(replace(held.claim(), rollout_id="nothing"), Change(), [NOTE])
 
 
-def test_summaries_are_newest_first_and_can_be_paged(store: Store, hand: Hand) -> None:
+def test_summaries_are_newest_first_and_can_be_paged(store: Store, hand: Hand, monkeypatch: pytest.MonkeyPatch) -> None:
     phases = (Phase.PROGRESSING, Phase.PROMOTED, Phase.HELD)
     for i, phase in enumerate(phases):
         hand.create(f"r{i}", target(f"+1415777000{i}"), phase=phase)
@@ -71,6 +72,13 @@ def test_summaries_are_newest_first_and_can_be_paged(store: Store, hand: Hand) -
     first = store.summaries(limit=2)[-1]
     assert [r.id for r in store.summaries(before=(first.created_at, first.id))] == ["r0"]
     assert [r.id for r in store.summaries(limit=None)] == ["r2", "r1", "r0"]
+    for page in (1, 2, 3, 500):
+        monkeypatch.setattr(repository, "PAGE", page)
+        assert [r.id for r in store.every_summary()] == ["r2", "r1", "r0"]
+        assert [r.id for r in store.every_summary(live=True)] == ["r2", "r0"]
+        assert [r.id for r in store.every_summary(name=first.name)] == [first.id]
+        for most in range(5):
+            assert [r.id for r in store.every_summary(limit=most)] == ["r2", "r1", "r0"][:most]
 
 
 # ------------------------------------------------------------------ one live rollout per number

@@ -58,13 +58,13 @@ def scene(place: Place) -> Iterator[Scene]:
 def test_every_row_of_the_first_revision_is_there_and_its_history_whole(scene: Scene) -> None:
     assert {r.name: str(r.phase) for r in scene.app.store.summaries()} == PHASES
     assert audit(scene.app.store.database) == ([], ENTRIES)
-    under_way = scene.app.commands.resolve("under-way")
+    under_way = scene.app.store.resolve("under-way")
     kinds = [e.kind for e in scene.app.store.history(under_way)]
     assert kinds[0] == "created" and kinds.count("confirmed") == 2
 
 
 def test_a_rollout_of_the_first_revision_goes_on_to_its_end(scene: Scene) -> None:
-    scene.id = scene.app.commands.resolve("under-way")
+    scene.id = scene.app.store.resolve("under-way")
     before = scene.rollout.updated_at
     scene.app.commands.resume(scene.id, ME)
     for _ in range(3):
@@ -80,7 +80,7 @@ def test_a_rollout_of_the_first_revision_goes_on_to_its_end(scene: Scene) -> Non
 
 def test_a_rollout_of_the_first_revision_is_rolled_back_verbatim(scene: Scene) -> None:
     for name, number in (("under-way", TWO), ("edited", THREE)):
-        scene.id = scene.app.commands.resolve(name)
+        scene.id = scene.app.store.resolve(name)
         baseline = scene.rollout.targets[0].baseline["inbound_agents"]
         scene.app.commands.rollback(scene.id, ME)
         scene.drive()
@@ -91,14 +91,14 @@ def test_a_rollout_of_the_first_revision_is_rolled_back_verbatim(scene: Scene) -
 
 def test_answers_given_then_are_given_again(scene: Scene) -> None:
     by = By("cli:anna", "lunch", "request-1")
-    answer = scene.app.commands.pause(scene.app.commands.resolve("under-way"), by)
+    answer = scene.app.commands.pause(scene.app.store.resolve("under-way"), by)
     assert answer.phase == "paused"
-    scene.id = scene.app.commands.resolve("under-way")
+    scene.id = scene.app.store.resolve("under-way")
     assert scene.journal(["pause"]) == ["pause"], "the first answer, and no second pause"
 
 
 def test_new_rollouts_start_beside_the_old_ones(scene: Scene) -> None:
-    scene.app.commands.stop(scene.app.commands.resolve("later"), ME)
+    scene.app.commands.stop(scene.app.store.resolve("later"), ME)
     scene.sandbox.edit(ONE, inbound_agents=[entry(6)])
     scene.given_at(1)
     assert scene.weight(ONE) == 0.1

@@ -69,9 +69,6 @@ class Store:
     def live_named(self, _name: str) -> str | None:
         return self.named
 
-    def resolve(self, text: str) -> str:
-        return f"id of {text}"
-
     def drivers(self, _numbers: Any) -> dict[str, NumberOwner]:
         return self.driving
 
@@ -274,7 +271,6 @@ def test_an_answer_to_drift_reads_every_number_first(command: str) -> None:
 
 def test_a_rollback_of_a_number_means_who_drives_it_or_wrote_it_last() -> None:
     store = Store()
-    assert made(store).resolve("frontdesk") == "id of frontdesk"
     store.wrote = [("r5", Phase.ROLLED_BACK), ("r4", Phase.PROMOTED), ("r3", Phase.PROMOTED)]
     assert made(store).on_number(ONE) == "r4"
     store.driving = {ONE: NumberOwner("r6", "frontdesk", "progressing")}
