@@ -57,6 +57,10 @@ class By:
         digest = hashlib.sha256(f"{self.request_id}\n{id_}".encode()).hexdigest()
         return replace(self, request_id=f"all-{digest[:40]}")
 
+    def entry(self, kind: CommandKind, data: Mapping[str, Any]) -> JournalEntry:
+        """The journal entry of the command."""
+        return JournalEntry(str(kind), self.actor, self.reason, data)
+
     def request(self, command: str, *asked: Any) -> Request | None:
         """The command's identity; None without a request id."""
         if self.request_id is None:
@@ -91,11 +95,7 @@ def promote(r: Rollout, now: datetime, by: By, expect: Position | None, *, full:
         values |= emptied(r, "stood", "back_at", "hand_split")
         what = f"from {r.position} to {goal}"
     data = PromoteGiven(r.position, goal or r.position, full).to_json()
-    return CommandEffect(
-        Change(rollout=values),
-        JournalEntry(str(CommandKind.PROMOTE), by.actor, by.reason, data),
-        f"promoted by a person: {what}",
-    )
+    return CommandEffect(Change(rollout=values), by.entry(CommandKind.PROMOTE, data), f"promoted by a person: {what}")
 
 
 def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandEffect | None:
@@ -110,11 +110,7 @@ def pause(r: Rollout, now: datetime, by: By, expect: Position | None) -> Command
         "resume_phase": r.phase,
         "paused_by": PausedBy.PERSON if by.alert is None else PausedBy.ALERT,
     }
-    return CommandEffect(
-        Change(rollout=values),
-        JournalEntry(str(CommandKind.PAUSE), by.actor, by.reason, _asked(r, by)),
-        f"paused by {_who(by)}",
-    )
+    return CommandEffect(Change(rollout=values), by.entry(CommandKind.PAUSE, _asked(r, by)), f"paused by {_who(by)}")
 
 
 def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandEffect:
@@ -128,11 +124,7 @@ def resume(r: Rollout, now: datetime, by: By, expect: Position | None) -> Comman
         values["waived"] = True
     if r.phase is Phase.PAUSED and r.paused_by is PausedBy.DECISION:
         values["back_at"] = now  # the test continues, and is decided again after as long
-    return CommandEffect(
-        Change(rollout=values),
-        JournalEntry(str(CommandKind.RESUME), by.actor, by.reason, state_of(r)),
-        "resumed by a person",
-    )
+    return CommandEffect(Change(rollout=values), by.entry(CommandKind.RESUME, state_of(r)), "resumed by a person")
 
 
 def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandEffect | None:
@@ -146,9 +138,7 @@ def stop(r: Rollout, now: datetime, by: By, expect: Position | None) -> CommandE
     if phase.is_live and not r.open_writes(now):
         # Nothing is in flight: it ends at once, and not at the next tick.
         values |= {"phase": after(phase, Event.ENDED), "stop_asked": False}
-    return CommandEffect(
-        Change(rollout=values), JournalEntry(str(CommandKind.STOP), by.actor, by.reason, state_of(r)), why
-    )
+    return CommandEffect(Change(rollout=values), by.entry(CommandKind.STOP, state_of(r)), why)
 
 
 def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapping[str, Reading]) -> CommandEffect:
@@ -187,7 +177,7 @@ def adopt(r: Rollout, now: datetime, by: By, expect: Position | None, live: Mapp
     data = {**state_of(r), "lists": {n: t["split"] for n, t in targets.items()}}
     return CommandEffect(
         Change(rollout=values, targets=targets),
-        JournalEntry(str(CommandKind.ADOPT), by.actor, by.reason, data),
+        by.entry(CommandKind.ADOPT, data),
         "the live split was adopted by a person",
     )
 
@@ -220,7 +210,7 @@ def restore(r: Rollout, now: datetime, by: By, expect: Position | None, live: Ma
         values["turning_since"] = now  # the retreat weight has to be read back again
     return CommandEffect(
         Change(rollout=values, targets=targets),
-        JournalEntry(str(CommandKind.RESTORE), by.actor, by.reason, state_of(r)),
+        by.entry(CommandKind.RESTORE, state_of(r)),
         "a person asked to restore the rollout's split",
     )
 
@@ -251,7 +241,7 @@ def rollback(r: Rollout, now: datetime, by: By, kept: timedelta = KEEP_BASELINE)
     }
     return CommandEffect(
         Change(rollout=values, targets=targets),
-        JournalEntry(str(CommandKind.ROLLBACK), by.actor, by.reason, _asked(r, by)),
+        by.entry(CommandKind.ROLLBACK, _asked(r, by)),
         f"rollback ordered by {_who(by)}",
     )
 

@@ -16,7 +16,7 @@ from rollout.domain.lifecycle.commands import By, expect_at, not_stopping, state
 from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.hand_split import MOST_SPLITS, HandSplit
 from rollout.domain.lifecycle.machine import CommandKind, Event, after
-from rollout.domain.lifecycle.records import CommandEffect, JournalEntry
+from rollout.domain.lifecycle.records import CommandEffect
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.domain.splits import splits
@@ -53,7 +53,7 @@ def set_weights(
     data = CommandGiven.of(r, by_hand=split).to_json()
     return CommandEffect(
         Change(rollout=values),
-        JournalEntry(str(CommandKind.SET), by.actor, by.reason, data),
+        by.entry(CommandKind.SET, data),
         f"weights set by a person: {splits.weights_text(points)}",
     )
 
@@ -84,11 +84,7 @@ def ship(
     if r.verdict is not None and r.verdict.outcome is GateOutcome.FAIL and anyway:
         values["waived"] = True
     data = CommandGiven.of(r, by_hand=split, missing=missing).to_json()
-    return CommandEffect(
-        Change(rollout=values),
-        JournalEntry(str(CommandKind.SHIP), by.actor, by.reason, data),
-        f"{variant} is shipped by a person",
-    )
+    return CommandEffect(Change(rollout=values), by.entry(CommandKind.SHIP, data), f"{variant} is shipped by a person")
 
 
 def shipping(r: Rollout, variant: str) -> HandSplit:
