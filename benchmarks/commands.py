@@ -79,7 +79,7 @@ def _first_step(environment: dict[str, str], name: str) -> None:
         )
     )
     try:
-        assert app.drive(app.commands.resolve(name), until=lambda r: r.confirmed_at is not None)
+        assert app.drive(app.store.resolve(name), until=lambda r: r.confirmed_at is not None)
     finally:
         app.close()
 
