@@ -10,6 +10,7 @@ from typing import Any
 
 from rollout.domain.errors import NotReachable, RolloutError
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.state import Position, Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.domain.writes.protocol import shows
@@ -142,12 +143,12 @@ class Operator:
         return self.rng.choice(_FITTING.get(row[0], COMMANDS))
 
     @staticmethod
-    def _give(commands: Any, what: str, id_: str, by: By, expect: Position | None) -> dict[str, Any]:
+    def _give(commands: Any, what: str, id_: str, by: By, expect: Position | None) -> CommandGiven:
         if what.endswith("rollback"):
-            return dict(commands.rollback(id_, by))
+            return commands.rollback(id_, by)
         if what == "promote full":
-            return dict(commands.promote(id_, by, expect=expect, full=True))
-        return dict(getattr(commands, what)(id_, by, expect=expect))
+            return commands.promote(id_, by, expect=expect, full=True)
+        return getattr(commands, what)(id_, by, expect=expect)
 
     def _ask(self, name: str, do: Callable[[By], None], what: str = "start") -> bool:
         by = By(name, f"{name} wants it", f"request-{name}")

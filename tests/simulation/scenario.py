@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from rollout.adapters.store.journal import RecordedEntry
 from rollout.adapters.store.repository import Store
 from rollout.domain.lifecycle.commands import By
+from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.plan.plan import Plan
 from rollout.engine.ports import GateReport
@@ -96,8 +97,8 @@ class Scenario:
         )
         return self.ask(lambda node, by: node.app.commands.start(plan, by).id)
 
-    def command(self, name: str, id_: str, **how: Any) -> dict[str, Any]:
-        return self.ask(lambda node, by: dict(getattr(node.app.commands, name)(id_, by, **how)))
+    def command(self, name: str, id_: str, **how: Any) -> CommandGiven:
+        return self.ask(lambda node, by: getattr(node.app.commands, name)(id_, by, **how))
 
     # -------------------------------------------------------------- time
 
