@@ -179,12 +179,13 @@ class Database:
 
         It lasts as long as the block: ask nobody else in it.
         """
+        before = getattr(self._moment, "connection", None)
         with self.read() as connection:
             self._moment.connection = connection
             try:
                 yield
             finally:
-                self._moment.connection = None
+                self._moment.connection = before
 
     def now(self, connection: Connection | None = None) -> datetime:
         """The moment that leases, horizons and due times are measured by.

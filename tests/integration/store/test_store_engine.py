@@ -221,6 +221,18 @@ def test_what_a_thread_reads_at_one_moment_fits_together(
     assert len(store.history("r1")) == before + 1
 
 
+def test_a_moment_inside_another_is_the_same(store: Store, hand: Hand, open_store: Callable[[], Store]) -> None:
+    hand.create("r1")
+    other = open_store()
+    with store.database.at_one_moment():
+        before = len(store.history("r1"))
+        with store.database.at_one_moment():
+            other.note_once_a_day("r1", JournalEntry("note", "service", "meanwhile"))
+            assert len(store.history("r1")) == before
+        assert len(store.history("r1")) == before
+    assert len(store.history("r1")) == before + 1
+
+
 def test_a_moment_ends_with_an_error_in_it(store: Store, hand: Hand) -> None:
     hand.create("r1")
     with pytest.raises(UnknownRollout), store.database.at_one_moment():
