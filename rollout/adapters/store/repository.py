@@ -225,7 +225,7 @@ class Store:
     def every_summary(
         self, *, live: bool | None = None, name: str | None = None, limit: int | None = None
     ) -> Iterator[Rollout]:
-        """Like `summaries`, without an end but `limit`: read in pages, each in a transaction of its own."""
+        """Like `summaries`, in pages: each is read when it is asked for, until `limit` or the last rollout."""
         before, left = None, limit
         while left is None or left > 0:
             most = PAGE if left is None else min(PAGE, left)
