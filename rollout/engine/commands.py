@@ -15,6 +15,7 @@ from rollout.domain.agent_tests.state import AgentTests
 from rollout.domain.errors import NotReachable, Refused, UnknownRollout
 from rollout.domain.gates.shipping import missing_evidence
 from rollout.domain.lifecycle import commands, hand_commands
+from rollout.domain.lifecycle.columns import RolloutColumns
 from rollout.domain.lifecycle.commands import By
 from rollout.domain.lifecycle.entries import CommandGiven
 from rollout.domain.lifecycle.machine import KEEP_BASELINE, Event, Phase, after, allows
@@ -80,6 +81,7 @@ class Commands:
             raise
         now = self.store.now()
         later = plan.after is not None or (start_at is not None and start_at > now)
+        begins_with: RolloutColumns = {} if later else found.columns()
         id_ = self.new_id()
 
         summary = found.summary()
@@ -99,8 +101,8 @@ class Commands:
                 start_at=start_at,
                 due_at=now,
                 targets=() if later else found.targets,
-                tags=None if later else found.tags or None,
-                tests=None if later else found.tests,
+                tags=begins_with.get("tags"),
+                tests=begins_with.get("tests"),
                 base_url=self.base_url,
                 created_by=by.actor,
                 seed=plan.seed or 0,
