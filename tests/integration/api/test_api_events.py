@@ -8,16 +8,18 @@ import json
 import socket
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from rollout.interfaces.api import stream
-from rollout.interfaces.api.stream import EventStream, Subscriber
-from rollout.interfaces.auth.roles import Caller, Role, revoke_token
+from rollout.interfaces.api.stream import EventStream, Hub, Subscriber
+from rollout.interfaces.auth.roles import NOBODY, Caller, Role, revoke_token
 from tests.integration.api.live import Live, live
-from tests.support.loops import run_apart
+from tests.support.loops import run_apart, run_without_waiting
 
 
 class Stream:
@@ -202,3 +204,23 @@ def test_one_that_catches_up_holds_up_nobody(service: Live, monkeypatch: pytest.
 def test_pages_are_told_one_after_the_other_and_all_within_a_second(open_: int, apart: float) -> None:
     assert stream.pause_between(open_) == pytest.approx(apart)
     assert open_ * stream.pause_between(open_) <= 1.0 + 1e-9
+
+
+@pytest.mark.parametrize("new", [True, False], ids=["something new", "nothing new"])
+def test_between_two_pages_that_are_told_the_hub_waits(monkeypatch: pytest.MonkeyPatch, new: bool) -> None:
+    """Twenty pages that are told at once reload at once, and wait for one another."""
+    told: list[float] = []
+
+    class Pools:
+        async def run(self, _pool: str, _ask: object) -> tuple[dict[str, Any], set[str], dict[Any, Any]]:
+            return {"a": (0, None)}, set(), {}
+
+    def tell(*_given: object) -> bool:
+        told.append(asyncio.get_running_loop().time())
+        return new
+
+    hub = Hub(SimpleNamespace(), SimpleNamespace(), SimpleNamespace(), Pools(), 100)
+    hub._subscribers.update(Subscriber("a", NOBODY, 0) for _ in range(40))
+    monkeypatch.setattr(hub, "_tell", tell)
+    run_without_waiting(hub._look({"a": list(hub._subscribers)}))
+    assert [b - a for a, b in pairwise(told)] == pytest.approx([0.025 if new else 0.0] * 39)
