@@ -6,6 +6,7 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -187,3 +188,22 @@ def test_the_report_comes_in_three_forms_and_only_to_who_may_see_the_rollout(ser
     assert service.ask("GET", f"{address}?format=pdf", token="viewer").status == 422
     other = service.ask("POST", "/api/v1/tokens", {"name": "o", "role": "viewer", "numbers": ["+14158880000"]}).json
     assert service.ask("GET", address, token=other["token"]).status == 404
+
+
+@pytest.mark.parametrize("path", ["", "/history"])
+def test_an_answer_about_a_rollout_is_read_at_one_moment(
+    service: Live, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    id_, moments = service.start(), []
+    whole = service.app.database.at_one_moment
+
+    @contextmanager
+    def watched() -> Iterator[None]:
+        with whole():
+            moments.append("begun")
+            yield
+            moments.append("over")
+
+    monkeypatch.setattr(service.app.database, "at_one_moment", watched)
+    assert service.ask("GET", f"/api/v1/rollouts/{id_}{path}").status == 200
+    assert moments == ["begun", "over"]
