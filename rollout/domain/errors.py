@@ -136,6 +136,12 @@ class DatabaseReplaced(NotReachable):
     """The database was replaced while this process was running: what it still writes to the old one will be lost."""
 
 
+class TransactionEnded(NotReachable):
+    """The database ended a transaction in which this process stood still: nothing of it is recorded."""
+
+    hint = "repeat the command"
+
+
 class DiskFull(NotReachable):
     """The database's disk is full."""
 

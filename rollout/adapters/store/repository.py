@@ -18,7 +18,7 @@ from rollout.adapters.store.observations import ObservationTable
 from rollout.adapters.store.pruning import Pruning
 from rollout.adapters.store.snapshots import Snapshots
 from rollout.domain.decide.actions import Wait
-from rollout.domain.errors import DiskFull, NotReachable, Refused
+from rollout.domain.errors import DiskFull, NotReachable, Refused, TransactionEnded
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.entries import CommandGiven, PreflightSummary
 from rollout.domain.lifecycle.machine import Phase
@@ -61,11 +61,16 @@ class Store:
                 now = self.database.now(connection)
                 return claims.claim(connection, owner, now, lease, limit, only, urgent_only)
 
-        return self._with_room(urgent_only, take)
+        return self._recorded(take, rollback=urgent_only)
 
-    def _with_room(self, rollback: bool, do: Callable[[], T]) -> T:
-        """Call `do`; if the disk is full and this is a rollback, free the reserved space and call it again."""
+    def _recorded(self, do: Callable[[], T], *, rollback: bool = False) -> T:
+        """Call `do`, one transaction; once more if this process stood still inside it (its machine was suspended).
+
+        If the disk is full and this is a `rollback`, free the reserved space and call it again.
+        """
         try:
+            return do()
+        except TransactionEnded:
             return do()
         except DiskFull:
             if not (rollback and self.disk_reserve.give_back()):
@@ -95,7 +100,7 @@ class Store:
             self.snapshots.follow(claim.rollout_id, before, after, change)
             return now
 
-        return self._with_room(undoes or change.rollout.get("phase") is Phase.ROLLING_BACK, record)
+        return self._recorded(record, rollback=undoes or change.rollout.get("phase") is Phase.ROLLING_BACK)
 
     def add_targets(self, claim: Claim, added: Sequence[Target], change: Change, entry: JournalEntry) -> datetime:
         self.database.require_same()
@@ -136,7 +141,7 @@ class Store:
         """Record a new rollout made at the store's now; the answer is its id, and the findings of pre-flight."""
         self.database.require_same()
         try:
-            return self._create(make, request, preflight)
+            return self._recorded(lambda: self._create(make, request, preflight))
         except (exc.IntegrityError, Refused):
             # The same request, sent twice, may be under way twice: the second one gets the first answer.
             given = None if request is None else self.answered(request)
@@ -170,7 +175,7 @@ class Store:
         if not urgent:
             self.database.require_same()  # the change would be lost; a rollback is carried out anyway
         try:
-            return self._with_room(urgent, lambda: self._change(rollout_id, command, request, urgent))
+            return self._recorded(lambda: self._change(rollout_id, command, request, urgent), rollback=urgent)
         except NotReachable:
             # A stopped process may hold the row's lock: then end its session, and try once more. A rollback
             # is tried once more in any case: the server may have been restarted a moment ago.

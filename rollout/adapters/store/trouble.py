@@ -8,12 +8,14 @@ from contextlib import contextmanager
 
 from sqlalchemy import exc
 
-from rollout.domain.errors import DiskFull, NotReachable
+from rollout.domain.errors import DiskFull, NotReachable, TransactionEnded
+
+_IDLE_IN_TRANSACTION = "25P03"  # PostgreSQL ended the session between two statements, so before a commit
 
 
 @contextmanager
 def trouble_told(done: str) -> Iterator[None]:
-    """Raise NotReachable for trouble of the database, DiskFull for a full disk. Bugs of ours pass unchanged.
+    """Raise NotReachable for trouble of the database, or the kind of it that it is. Bugs of ours pass unchanged.
 
     `done`: what was being done with it, "read" or "used".
     """
@@ -23,7 +25,7 @@ def trouble_told(done: str) -> Iterator[None]:
         state = getattr(error.orig, "sqlstate", None)
         if not _is_trouble(error, state):
             raise
-        kind = DiskFull if _is_full(error) else NotReachable
+        kind = DiskFull if _is_full(error) else TransactionEnded if state == _IDLE_IN_TRANSACTION else NotReachable
         advice = _ADVICE.get(state or "", "")
         raise kind(f"the database cannot be {done}: {_words(error)}{advice}") from error
     except exc.TimeoutError as error:

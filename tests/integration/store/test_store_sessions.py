@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from urllib.parse import quote
 
 import psycopg
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Connection, event, text
 from sqlalchemy.engine import make_url
 
 from rollout.adapters.clock import SystemClock
@@ -224,3 +225,31 @@ def test_moments_and_fractions_come_back_as_they_were(own: str) -> None:
             {"now": now, "x": 0.1 + 0.2, "d": timedelta(days=1, seconds=1.5)},
         ).one()
         assert tuple(found) == (now, 0.1 + 0.2, timedelta(days=1, seconds=1.5))
+
+
+def test_a_command_whose_process_stood_still_in_its_transaction_is_recorded(own: str) -> None:
+    """PostgreSQL ends the session of a machine that was suspended there: `start` failed, and had recorded nothing."""
+    with Scene(own) as scene:
+        for give in (scene.given, lambda: scene.app.commands.pause(scene.id, ME)):
+            with standing_still(scene.app.database) as stood:
+                give()
+            assert stood == ["once"]
+        scene.stands("paused")
+
+
+@contextmanager
+def standing_still(database: Database) -> Iterator[list[str]]:
+    """The next writing transaction stands still, once, for longer than its session may."""
+    stood: list[str] = []
+
+    def stand_still(connection: Connection) -> None:
+        if not stood and not connection.info["read_only"]:
+            stood.append("once")
+            connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = '50ms'")
+            time.sleep(0.3)
+
+    event.listen(database.engine, "begin", stand_still)
+    try:
+        yield stood
+    finally:
+        event.remove(database.engine, "begin", stand_still)
