@@ -1,7 +1,7 @@
 """The verdict on a rollout: pass, fail, undecided or unmeasurable, from counts and nothing else.
 
 `judge` is the one place where a gate is decided; `rule` in weighing.py holds the table of its thresholds. A
-verdict carries all it rests on and can be computed again, to the last digit, by `rejudge`.
+verdict carries all it rests on and can be computed again, on any machine, by `rejudge`.
 """
 
 from __future__ import annotations

@@ -28,7 +28,7 @@ _USUAL_SHARES = {"success": 0.5, "hard_error": 0.25, "slow": 0.125}  # the rest 
 N = TypeVar("N", int, float)
 
 # The rules by which evidence is weighed. A rollout keeps those it began under, so that a stored verdict computes
-# again to the last digit. 1: one table of bets, one split, one ledger in the watch. 2: bets that know the
+# again to the same figures. 1: one table of bets, one split, one ledger in the watch. 2: bets that know the
 # baseline's history, a split per number once the numbers speak of one, a proof of each wave's own, the narrowest
 # margin before weight 1, the labels alarm, fresh ledgers in the watch.
 EDITION = 2

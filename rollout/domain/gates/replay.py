@@ -75,7 +75,7 @@ def replay(looks: Sequence[StoredLook], other: Mapping[str, Any] | None = None) 
     for look in looks:
         for arm, kept in look.verdict.arms.items():
             evidence, again = kept.evidence, rejudge(kept.evidence)
-            if again.outcome != kept.outcome or again.evidence.figures != evidence.figures:
+            if again.outcome != kept.outcome or not again.evidence.figures.agrees_with(evidence.figures):
                 different.append(DifferentLook(look.seq, arm, str(kept.outcome), str(again.outcome)))
             calls = evidence.tally.calls
             if kept.outcome in _DECIDED:

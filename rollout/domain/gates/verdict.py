@@ -6,6 +6,7 @@ verdict need not load what computes one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
@@ -33,6 +34,11 @@ class Alarm(StrEnum):
     LABELS = "labels"  # results go missing on one side
     AMBER = "amber"  # probably worse
     WATCH = "watch"  # worse at weight 1 than the baseline's record allows
+
+
+# How far two machines may be apart on the same counts: numpy and the C library use other instructions on other
+# processors, which round the last digits otherwise.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,10 +72,22 @@ class Figures:
     def to_json(self) -> dict[str, Any]:
         return {**asdict(self), "counts": {name: list(n) for name, n in self.counts.items()}}
 
+    def agrees_with(self, other: Figures) -> bool:
+        """True if both are the same, but for what two processors round otherwise."""
+        return _agree(self.to_json(), other.to_json())
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Figures:
         counts = {name: (n[0], n[1], n[2], n[3]) for name, n in data["counts"].items()}
         return cls(**{**data, "counts": counts})
+
+
+def _agree(one: Any, other: Any) -> bool:
+    if isinstance(one, Mapping):
+        return one.keys() == other.keys() and all(_agree(one[key], other[key]) for key in one)
+    if isinstance(one, float):
+        return math.isclose(one, other, rel_tol=_ROUNDING)
+    return bool(one == other)
 
 
 @dataclass(frozen=True)

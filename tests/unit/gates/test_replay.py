@@ -48,6 +48,21 @@ def test_a_look_that_was_stored_with_another_outcome_or_other_figures_is_named()
     assert [(d["stored"], d["now"]) for d in replay(kept).to_json()["different"]] == [("undecided", "undecided")]
 
 
+def test_a_look_of_a_machine_that_rounds_otherwise_says_the_same():
+    """`replay` named every such look as different: on a processor without AVX-512 one figure ended in 6 instead of 56."""
+    (look,) = looks(*WORSE[1:2])
+    arm = look.verdict.arms["canary"]
+
+    def rounded(factor):
+        changed = replace(arm.evidence.figures, safe={n: e * factor for n, e in arm.evidence.figures.safe.items()})
+        other = replace(arm, evidence=replace(arm.evidence, figures=changed))
+        return replay([replace(look, verdict=replace(look.verdict, arms={"canary": other}))])
+
+    assert arm.evidence.figures.safe
+    assert rounded(1 + 1e-12).same and rounded(1 - 1e-12).same
+    assert not rounded(1 + 1e-6).same
+
+
 def test_another_gate_is_compared_by_its_first_decision():
     later = replay(looks(*WORSE), {"metrics": [{"name": "success", "share": 0.1}]}).to_json()["other"]
     assert later == {"canary": {"outcome": "fail", "calls": CALLS[2], "sooner_by": CALLS[1] - CALLS[2]}}
