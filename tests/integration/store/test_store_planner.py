@@ -15,12 +15,13 @@ from typing import Any
 import pytest
 from sqlalchemy import event, text
 
+from jobs import prune
 from jobs.anchors import Anchors
 from jobs.notify import Notify
 from jobs.observe import Observe
-from jobs.prune import Prune
 from jobs.scheduler import Scheduler
 from rollout.adapters.exposition.prometheus import metrics_text
+from rollout.adapters.store import pruning
 from rollout.adapters.store.gate_records import StoredGateRecords
 from rollout.adapters.store.interface_queries import InterfaceQueries
 from rollout.domain.calls import CallRecord
@@ -58,8 +59,10 @@ COUNTED = {"ix_rollouts_phase"}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def old(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Scene]:
+def old(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     """A service that has run for long, with a rollout in every phase."""
+    monkeypatch.setattr(prune, "MOST_BATCHES", 1)  # its statements are the same in each batch
+    monkeypatch.setattr(pruning, "MOST_PRUNED", 20)
     url = request.getfixturevalue(f"{request.param}_url")
     folder = tmp_path / "kits"
     folder.mkdir()
@@ -196,7 +199,7 @@ def sent(old: Scene) -> Sent:
 def _jobs(old: Scene, anchors: Anchors) -> Iterator[Callable[[], Any]]:
     app, clock = old.app, old.clock
     scheduler = Scheduler(app)
-    notify, prune = Notify(app), Prune(app)
+    notify, pruner = Notify(app), prune.Prune(app)
     assert app.calls is not None
     observe = Observe(app, app.calls)
     yield scheduler._greet
@@ -214,9 +217,9 @@ def _jobs(old: Scene, anchors: Anchors) -> Iterator[Callable[[], Any]]:
         yield lambda: notify.wait_for_deliveries(10)
         yield lambda: metrics_text(app, scheduler)
         yield lambda: _webhooks(old)
-    yield prune.tick
+    yield pruner.tick
     yield lambda: clock.advance(500 * 86_400.0)
-    yield prune.tick
+    yield pruner.tick
     yield scheduler.advance.stop
     yield observe.stop
     yield notify.stop

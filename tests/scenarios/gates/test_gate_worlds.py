@@ -95,10 +95,10 @@ def test_a_harmless_canary_with_one_number_overridden_is_held_and_never_rolled_b
     scene.number(TWO, LOUD, 120)
     scene.given(make_plan(numbers=[ONE, TWO], canary={"agent_id": QUIET, "agent_version": 7}, steps=LADDER, gates={}))
     scene.drive()
-    scene.pass_time(timedelta(hours=6), until=scene.rested)
+    scene.pass_time(timedelta(hours=6), timedelta(minutes=6), until=scene.rested)
     scene.stands("held", 1, reason="split")
     assert f"The calls on {ONE} do not follow the weights: 0 of" in scene.rollout.why
-    scene.pass_time(timedelta(hours=12), timedelta(minutes=30))  # the failing side is watched while it is held
+    scene.pass_time(timedelta(hours=12), timedelta(hours=2))  # the failing side is watched while it is held
     scene.stands("held", 1, reason="split")
     assert scene.weight(ONE) == scene.weight(TWO) == 0.1
     assert scene.figures().by_strata
@@ -165,13 +165,13 @@ def test_an_outage_on_the_ninth_day_at_full_weight_is_told_while_it_is_watched(s
         )
     )
     scene.drive()
-    scene.pass_time(timedelta(days=1), until=lambda: scene.rollout.position.step == 2)
+    scene.pass_time(timedelta(days=1), timedelta(minutes=4), until=lambda: scene.rollout.position.step == 2)
     scene.sandbox.edit(ONE, calls_per_hour=2)
-    scene.pass_time(timedelta(days=4), timedelta(minutes=30), until=scene.rested)
+    scene.pass_time(timedelta(days=4), timedelta(hours=2), until=scene.rested)
     scene.stands("promoted")
     full = next(e.at for e in scene.app.store.history(scene.id) if e.kind == "completed") - timedelta(days=3)
     to_day_9 = (full + timedelta(days=9)).replace(hour=0, minute=0) - scene.clock.now()
-    scene.pass_time(to_day_9, timedelta(hours=1))
+    scene.pass_time(to_day_9, timedelta(hours=3))
     assert scene.journal({"watched"}) == []
     writes = len(scene.patches(ONE))
     before = len(scene.sandbox.calls(ONE))
