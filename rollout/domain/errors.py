@@ -36,6 +36,16 @@ class InputError(RolloutError):
     hint = "add --help to the command to see its options"
 
 
+class NotWritable(InputError):
+    """The file cannot be written."""
+
+    hint = "name a file in a folder that exists, on a disk with room"
+
+    @classmethod
+    def at(cls, path: object, error: OSError) -> Self:
+        return cls(f"{path}: cannot be written: {error.strerror or type(error).__name__}")
+
+
 class PlanError(InputError):
     """The plan is not valid."""
 

@@ -18,7 +18,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from rollout.domain.errors import InputError, Refused
+from rollout.domain.errors import InputError, NotWritable, Refused
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.splits.baselines import exact_lists
 from rollout.kit.program.wire import origin
@@ -67,7 +67,7 @@ def write_kit(
     """Write `rollback-<id>.py` (mode 0700) into a folder, which is made if needed; returns its path.
 
     The file is complete or not there at all; an older one is replaced. Arguments and errors as for
-    `make_kit`, and InputError if the folder cannot be written.
+    `make_kit`, and NotWritable if the folder cannot be written.
     """
     if not _ID.fullmatch(rollout.id):
         raise InputError(f"id: {rollout.id!r} cannot be part of a file's name")
@@ -77,8 +77,7 @@ def write_kit(
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         _replace(path, text)
     except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise InputError(f"the kit cannot be written to {path}: {why}; name a folder that can be") from None
+        raise NotWritable.at(path, error) from None
     return path
 
 

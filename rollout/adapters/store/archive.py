@@ -14,7 +14,7 @@ from pathlib import Path
 from rollout.adapters.store.journal import RecordedEntry, canonical, check
 from rollout.domain import strict_json
 from rollout.domain.anchors import Anchor, ends_before, find
-from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.errors import InputError, NotWritable
 from rollout.domain.lifecycle.changes import utc_text
 
 _TEXTS = ("rollout_id", "at", "actor", "kind", "reason", "prev_hash", "hash")
@@ -47,7 +47,7 @@ def lines(entries: Iterable[RecordedEntry], anchors: Sequence[Anchor] = ()) -> I
 def save(entries: Sequence[RecordedEntry], path: Path, anchors: Sequence[Anchor] = ()) -> int:
     """Write the lines to a file, completely or not at all, readable by its owner; return how many entries.
 
-    NotReachable when the folder or the disk refuses.
+    NotWritable when the folder or the disk refuses.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ def save(entries: Sequence[RecordedEntry], path: Path, anchors: Sequence[Anchor]
                 Path(name).unlink()
             raise
     except OSError as error:
-        raise NotReachable(f"{path} cannot be written: {error.strerror}") from None
+        raise NotWritable.at(path, error) from None
     return len(entries)
 
 

@@ -9,14 +9,14 @@ from pathlib import Path
 
 from rollout.adapters.store.address import SqliteAddress, parse_address
 from rollout.adapters.store.database_file import DatabaseFile
-from rollout.domain.errors import InputError, NoDatabase, NotReachable
+from rollout.domain.errors import InputError, NoDatabase, NotReachable, NotWritable
 
 
 def backup(database_url: str, destination: Path) -> int:
     """Copy the database with SQLite's online backup; return the copy's size in bytes.
 
     The file is written completely or not at all, and only its owner can read it. InputError for PostgreSQL, which
-    brings its own tools, and for a destination that exists.
+    brings its own tools, and for a destination that exists; NotWritable for one that cannot be written.
     """
     address = parse_address(database_url)
     if not isinstance(address, SqliteAddress):
@@ -41,9 +41,10 @@ def backup(database_url: str, destination: Path) -> int:
         with part.open("rb") as file:
             os.fsync(file.fileno())
         part.replace(destination)
-    except (OSError, sqlite3.Error) as error:
-        why = (error.strerror if isinstance(error, OSError) else None) or error
-        raise NotReachable(f"{destination} cannot be written: {why}") from None
+    except OSError as error:
+        raise NotWritable.at(destination, error) from None
+    except sqlite3.Error as error:
+        raise NotReachable(f"{source} cannot be copied to {destination}: {error}") from None
     finally:
         part.unlink(missing_ok=True)
     return destination.stat().st_size

@@ -9,11 +9,12 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from fastapi import Request, Response
+from fastapi.dependencies.models import Dependant
 from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from rollout.domain.errors import Forbidden, RolloutError, Unauthenticated
+from rollout.domain.errors import Forbidden, InputError, RolloutError, Unauthenticated
 from rollout.interfaces.api.answers import PROBLEMS
 from rollout.interfaces.api.middleware import MAX_BODY, is_own_address
 from rollout.interfaces.api.problems import BodyTooLarge, WrongMediaType, from_error, unexpected
@@ -39,7 +40,8 @@ def needs(
         extra["security"] = []
     else:
         extra["security"] = [{"token": []}]
-        always = (401, 403, 421, 429, 500, 503)
+        unknown = (422,) if right is Right.READ else ()
+        always = (401, 403, 421, *unknown, 429, 500, 503)
     codes = sorted({*always, *errors})
     return {"openapi_extra": extra, "responses": {code: PROBLEMS[code] for code in codes}}
 
@@ -60,10 +62,13 @@ class Guarded(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         inner = super().get_route_handler()
         takes_json = self.body_field is not None
+        parameters = _query_parameters(self.dependant)
 
         async def handler(request: Request) -> Response:
             try:
                 request.state.caller = await self._admit(service_of(request), request)
+                if self.right is Right.READ:
+                    _require_known(request, parameters)
                 if takes_json:
                     await _take_json(request, self.most_body)
                 return await inner(request)
@@ -96,6 +101,19 @@ class Guarded(APIRoute):
             kind = _LIMITED.get(self.right, "change")
             bucket = service.reads if kind in ("read", "halt") else service.changes
             bucket.take(f"{kind}|{caller.actor}")
+
+
+def _query_parameters(of: Dependant) -> set[str]:
+    """The names of a route's query parameters, and of what it depends on."""
+    return {field.alias for field in of.query_params}.union(*map(_query_parameters, of.dependencies))
+
+
+def _require_known(request: Request, parameters: set[str]) -> None:
+    """InputError for any other query parameter: a filter with a typo would find everything."""
+    for name in request.query_params:
+        if name not in parameters:
+            have = f"write one of: {', '.join(sorted(parameters))}" if parameters else "leave it out"
+            raise InputError(f"{name[:80]}: there is no such query parameter; {have}", field=name[:80])
 
 
 async def authenticate(service: ApiService, request: Request, pool: str) -> Caller:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from rollout.adapters.store import archive
 from rollout.adapters.store.anchors import all_anchors, anchors_of, shared_anchors
 from rollout.domain.anchors import find
-from rollout.domain.errors import InputError, NotReachable, RolloutError
+from rollout.domain.errors import InputError, NotWritable, RolloutError
 from rollout.domain.lifecycle.changes import utc_text
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import direct_app, plan_text
@@ -59,7 +59,7 @@ def write_anchors(store: Store, destination: str) -> None:
         part.write_text("\n".join(lines) + "\n", encoding="utf-8")
         part.replace(path)
     except OSError as error:
-        raise NotReachable(f"{destination} cannot be written: {error.strerror}") from None
+        raise NotWritable.at(destination, error) from None
 
 
 def verify_file(file: str, head: str | None, as_json: bool) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.domain.errors import InputError, RolloutError
+from rollout.domain.errors import InputError, NotWritable, RolloutError
 from rollout.interfaces.cli.answer import print_json
 from rollout.interfaces.cli.common import Json, Needs, PlanPath, RolloutId, backend, direct_app, plan_text, read_plan
 from rollout.interfaces.cli.progress import waiting
@@ -191,7 +191,7 @@ def report(
         try:
             html.write_text(found, encoding="utf-8")
         except OSError as error:
-            raise InputError(f"{html}: cannot be written: {error.strerror}") from None
+            raise NotWritable.at(html, error) from None
         echo(str(html))
     elif json:
         print_json(jsons.loads(found))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from rollout.domain.errors import InputError, NotReachable, PreflightRefused
+from rollout.domain.errors import InputError, NotReachable, NotWritable, PreflightRefused
 from rollout.domain.phone_numbers import is_e164, plus_advice
 from rollout.interfaces.cli import first_plan
 from rollout.interfaces.cli.answer import print_json
@@ -255,4 +255,4 @@ def _write(text: str, path: str, force: bool) -> None:
     except FileExistsError:
         raise InputError(f"{path}: this file already exists; write -o OTHER, or --force") from None
     except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
+        raise NotWritable.at(path, error) from None

@@ -66,6 +66,27 @@ def get(service: Live, path: str, token: str = "viewer") -> Any:
     return answer.json
 
 
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        (
+            "rollouts?nmae=frontdesk-v7",
+            "nmae: there is no such query parameter; write one of: cursor, limit, live, name",
+        ),
+        ("rollouts/any?all=1", "all: there is no such query parameter; leave it out"),
+    ],
+)
+def test_a_query_parameter_with_a_typo_does_not_find_everything(service: Live, path: str, words: str) -> None:
+    answer = service.ask("GET", f"/api/v1/{path}", token="viewer")
+    assert (answer.status, answer.json["detail"], answer.json["field"]) == (422, words, words.partition(":")[0])
+
+
+def test_a_rollback_is_not_refused_for_its_query(service: Live) -> None:
+    id_ = service.start(name="undone-whatever-is-asked")
+    answer = service.ask("POST", f"/api/v1/rollouts/{id_}/rollback?wiat=5", {"reason": "a test"}, token="responder")
+    assert answer.status in (200, 202), answer.raw
+
+
 def test_answers_are_those_of_the_views(service: Live) -> None:
     id_ = service.start(name="both")
     service.until(lambda: service.show(id_)["why"].startswith("the hold"))  # the scheduler has let it go

@@ -70,4 +70,4 @@ def test_a_backup_that_cannot_be_written_says_so_in_words(inside: Inside) -> Non
     inside.write("plan.yaml", PLAN)
     assert inside("start", "plan.yaml").code == 0
     done = inside("db", "backup", "no/such/copy.db")
-    assert (done.code, done.err) == (4, "rollout: no/such/copy.db cannot be written: No such file or directory\n")
+    assert (done.code, done.err) == (2, "rollout: no/such/copy.db: cannot be written: No such file or directory\n")

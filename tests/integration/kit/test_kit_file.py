@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.domain.errors import InputError, Refused
+from rollout.domain.errors import InputError, NotWritable, Refused
 from rollout.domain.lifecycle.state import Rollout
 from rollout.domain.splits import splits
 from rollout.kit.build import make_kit, write_kit
@@ -130,10 +130,10 @@ def test_is_written_whole_and_for_its_owner_alone(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(NotWritable, match="cannot be written"):
         write_kit(make_rollout([ONE]), tmp_path / "file", base_url=RETELL, **TIMES)
     (tmp_path / "rollback-k7m2p4r6t8.py").mkdir()
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(NotWritable, match="cannot be written"):
         write_kit(make_rollout([ONE]), tmp_path, base_url=RETELL, **TIMES)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "rollback-k7m2p4r6t8.py"]
     with pytest.raises(InputError, match="id"):

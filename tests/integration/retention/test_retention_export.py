@@ -12,7 +12,7 @@ import pytest
 from rollout.adapters.store import archive
 from rollout.adapters.store.audit import audit
 from rollout.adapters.store.repository import Store
-from rollout.domain.errors import InputError, NotReachable
+from rollout.domain.errors import InputError, NotWritable
 from rollout.domain.lifecycle.changes import Change
 from rollout.domain.lifecycle.records import JournalEntry
 from rollout.interfaces.cli.exports import altered
@@ -109,7 +109,7 @@ def test_a_file_that_is_no_export_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(written: Store, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(NotReachable, match="cannot be written"):
+    with pytest.raises(NotWritable, match="cannot be written"):
         archive.save(written.history("r1"), tmp_path / "file" / "r1.jsonl")
 
 
