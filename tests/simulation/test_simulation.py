@@ -7,7 +7,7 @@ import pytest
 from .history import play
 from .seeds import KEPT, KEPT_IF_MATCH
 
-SEEDS = 240
+SEEDS = 120
 PART = 60
 
 
@@ -34,7 +34,7 @@ def test_what_was_once_broken_with_if_match_stays_whole(seed: int, preconditions
 
 def test_one_seed_is_one_history() -> None:
     """Played in another order, so that nothing may leak from one history into the next."""
-    seeds = range(20_000, 20_020)
+    seeds = range(20_000, 20_012)
     first = {seed: play(seed).digest for seed in seeds}
     again = {seed: play(seed).digest for seed in reversed(seeds)}
     assert first == again

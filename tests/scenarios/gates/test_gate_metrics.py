@@ -40,7 +40,7 @@ FOURTEEN: list[dict[str, Any]] = [
     {"name": "rating", "custom": "rating", "bad_below": 3},
 ]
 LADDER = [{"weight": 0.3, "hold": "30m"}, {"weight": 1.0, "hold": "1h"}]
-EVERY = timedelta(minutes=5)
+EVERY = timedelta(minutes=10)
 
 
 @pytest.fixture
