@@ -20,7 +20,7 @@ def _patch(stage: Stage, number: str, body: str) -> None:
         method="PATCH",
         headers={"Authorization": f"Bearer {KEY}", "Content-Type": "application/json"},
     )
-    with urllib.request.urlopen(request, timeout=5) as answer:
+    with urllib.request.urlopen(request, timeout=30) as answer:
         assert answer.status == 200
 
 

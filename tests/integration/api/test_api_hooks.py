@@ -284,7 +284,7 @@ def test_two_signature_headers_are_401(service: Live) -> None:
     import http.client
 
     body = b"{}"
-    connection = http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", service.server.port, timeout=30)
     connection.putrequest("POST", "/hooks/retell")
     for _ in range(2):
         connection.putheader("x-retell-signature", signature(body, KEY, now_ms()))

@@ -358,7 +358,7 @@ def test_the_sandbox_command_serves(rollout: CommandLine) -> None:
         assert process.stdout is not None
         found = re.search(r"http://127\.0\.0\.1:\d+", process.stdout.readline())
         assert found is not None
-        with urllib.request.urlopen(f"{found[0]}/sandbox", timeout=5) as answered:
+        with urllib.request.urlopen(f"{found[0]}/sandbox", timeout=30) as answered:
             assert "routes" in json.load(answered)
         process.terminate()
         assert process.wait(10) == 0

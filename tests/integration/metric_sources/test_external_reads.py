@@ -73,7 +73,7 @@ def test_a_failed_read_is_unmeasurable_at_once_and_says_why(
 def test_while_an_answer_is_late_the_last_value_serves_for_a_minute(
     provider: Provider, externals: Make, clock: FakeClock
 ) -> None:
-    read, made, gate = externals(), watching(metric(provider)), threading.Event()
+    read, made, gate = externals(short=0.05), watching(metric(provider)), threading.Event()
     assert read(made).values["rate"] == 0.01
     provider.behaviour = waits(gate, says({"value": 0.5}))
     clock.advance(10)

@@ -27,7 +27,7 @@ class Client:
     """One keep-alive connection."""
 
     def __init__(self, port: int) -> None:
-        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
     def __call__(self, method: str, path: str, body: Any = None, *, key: str | None = "key") -> Reply:
         headers = {"Content-Type": "application/json"}

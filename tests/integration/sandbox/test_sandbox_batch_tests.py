@@ -158,7 +158,7 @@ def raw() -> Iterator[Callable[[Sandbox], Any]]:
 
     class Raw:
         def __init__(self, port: int) -> None:
-            self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
 
         def get_etag(self) -> str:
             self.connection.request("GET", f"/get-phone-number/{N1}", headers={"Authorization": "Bearer k"})

@@ -112,7 +112,7 @@ def _seconds(span: ReadableSpan) -> float:
 
 def test_every_line_of_a_pass_carries_its_rollout() -> None:
     pool, seen = ThreadPool(4), []
-    together = threading.Barrier(2, timeout=5)
+    together = threading.Barrier(2, timeout=30)
 
     def work() -> None:
         together.wait()
