@@ -17,7 +17,7 @@ OTHER = "+14157774445"
 def write(client: RetellClient, soon: Soon, *numbers: str) -> dict[str, Answer]:
     with client.session(numbers) as session:
         assert all(isinstance(found, Reading) for found in session.read(numbers).values()), "reading is free"
-        return session.write([Order(n, BODY) for n in numbers], send_by=soon(1), stop=lambda: False)
+        return session.write([Order(n, BODY) for n in numbers], send_by=soon(30), stop=lambda: False)
 
 
 def test_only_the_allowed_number_is_written(serve: Serve, client: Make, soon: Soon) -> None:
@@ -37,7 +37,7 @@ def test_an_urgent_order_is_no_exception(serve: Serve, client: Make, soon: Soon)
     made = client(peer, allowed=frozenset({OTHER}))
     with made.session([NUMBER], urgent=True) as session:
         session.read([NUMBER])
-        answer = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)[NUMBER]
+        answer = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: False)[NUMBER]
     assert answer.failure is not None and answer.failure.trouble is Trouble.REJECTED
     assert peer.methods("PATCH") == []
 

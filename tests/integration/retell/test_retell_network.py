@@ -95,7 +95,7 @@ def test_what_the_proxy_cuts_off_is_not_opened_again(company: Network) -> None:
         asked = len(proxy.asked)
         proxy.drop_all()
         time.sleep(0.1)
-        answers = session.write(ORDERS[:3], send_by=boot() + 2, stop=lambda: False)
+        answers = session.write(ORDERS[:3], send_by=boot() + 30, stop=lambda: False)
     assert {a.failure.trouble for a in answers.values() if a.failure} == {Trouble.UNREACHABLE}
     assert peer.methods("PATCH") == [] and len(proxy.asked) == asked
 
@@ -144,7 +144,7 @@ def test_a_proxy_that_does_not_open_the_way_is_named_in_time(
     if places is not None:
         proxy.places = places
     with client.session([NUMBER]) as session:
-        answer = session.write([Order(NUMBER, BODY)], send_by=boot() + 1, stop=lambda: False)[NUMBER]
+        answer = session.write([Order(NUMBER, BODY)], send_by=boot() + 30, stop=lambda: False)[NUMBER]
     assert boot() - began < 6
     assert answer.failure is not None and answer.failure.trouble is Trouble.UNREACHABLE
     assert why in answer.failure.detail and f"the proxy 127.0.0.1:{proxy.port}" in answer.failure.detail

@@ -45,7 +45,7 @@ def test_a_batch_is_spread_over_the_connections(serve: Serve, client: Make, soon
     peer = serve(slow)
     with client(peer, concurrency=8, deadline=3.0).session(NUMBERS) as session:
         found = session.read(NUMBERS)
-        answers = session.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(30), stop=never)
         again = session.read(NUMBERS)
     assert list(found) == list(answers) == list(again) == NUMBERS
     assert all(isinstance(found[n], Reading) and found[n].number == n for n in NUMBERS)
@@ -61,7 +61,7 @@ def test_connections_are_opened_before_the_write_and_none_during_it(serve: Serve
         session.read(NUMBERS)
         before = at_rest(lambda: peer.accepted)
         peer.stop_listening()
-        answers = session.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(30), stop=never)
     assert 3 <= before <= 33
     assert peer.accepted == before
     assert all(answer.status == 200 for answer in answers.values())
@@ -75,7 +75,7 @@ def test_a_server_that_closes_after_each_answer_gets_one_connection_per_order(
         assert all(isinstance(outcome, Reading) for outcome in session.read(NUMBERS).values())
         assert at_rest(lambda: peer.accepted) >= 200
         peer.stop_listening()
-        answers = session.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(30), stop=never)
     assert all(answer.status == 200 for answer in answers.values())
     assert sorted(seen.number for seen in peer.methods("PATCH")) == NUMBERS
 
@@ -90,7 +90,7 @@ def test_connections_that_close_early_leave_their_orders_to_the_others(serve: Se
     peer = serve(on("PATCH", ends_the_first))
     with client(peer, concurrency=4, deadline=3.0).session(NUMBERS) as session:
         session.read(NUMBERS)
-        answers = session.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(30), stop=never)
     assert all(answer.status == 200 for answer in answers.values())
     assert sorted(seen.number for seen in peer.methods("PATCH")) == NUMBERS
 
@@ -99,7 +99,7 @@ def test_what_no_connection_is_left_for_was_surely_not_sent(serve: Serve, client
     peer = serve(on("PATCH", closes))
     with client(peer, concurrency=4, deadline=3.0).session(NUMBERS) as session:
         session.read(NUMBERS)
-        answers = session.write(ORDERS, send_by=soon(3), stop=never)
+        answers = session.write(ORDERS, send_by=soon(30), stop=never)
     sent = {seen.number for seen in peer.methods("PATCH")}
     assert len(sent) == 4
     for number, answer in answers.items():
@@ -117,7 +117,7 @@ def test_writes_that_close_get_a_connection_each_though_reads_keep_theirs(
     for first, last in ((0, 10), (10, 40), (40, 70)):
         with made.session(NUMBERS[first:last]) as session:
             session.read(NUMBERS[first:last])
-            answers = session.write(ORDERS[first:last], send_by=soon(3), stop=never)
+            answers = session.write(ORDERS[first:last], send_by=soon(30), stop=never)
             session.read(NUMBERS[first:last])
         if first:
             assert {answer.status for answer in answers.values()} == {200}
@@ -130,11 +130,11 @@ def test_refusals_that_close_do_not_make_every_write_need_a_connection(serve: Se
     peer = serve(behave)
     made = client(peer, concurrency=4, deadline=3.0)
     with made.session(NUMBERS[:1], urgent=True) as session:
-        session.write(ORDERS[:1], send_by=soon(3), stop=never)
+        session.write(ORDERS[:1], send_by=soon(30), stop=never)
         session.read(NUMBERS[:1])
     before = at_rest(lambda: peer.accepted)
     with made.session(NUMBERS[1:], urgent=True) as session:
-        answers = session.write(ORDERS[1:], send_by=soon(3), stop=never)
+        answers = session.write(ORDERS[1:], send_by=soon(30), stop=never)
     assert {answer.status for answer in answers.values()} == {200}
     assert peer.accepted - before <= 4
 
@@ -191,7 +191,7 @@ def test_every_connection_of_a_session_serves_the_next_one(serve: Serve, client:
     made = client(peer, concurrency=4, deadline=5.0)
     for first in (0, 4):
         with made.session(NUMBERS[first : first + 4], urgent=True) as session:
-            answers = session.write(ORDERS[first : first + 4], send_by=soon(5), stop=never)
+            answers = session.write(ORDERS[first : first + 4], send_by=soon(30), stop=never)
         assert {answer.status for answer in answers.values()} == {200}
     assert peer.accepted == 4
 
@@ -199,7 +199,7 @@ def test_every_connection_of_a_session_serves_the_next_one(serve: Serve, client:
 def test_a_rollback_needs_no_read(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
     with client(peer).session(NUMBERS[:3], urgent=True) as session:
-        answers = session.write(ORDERS[:3], send_by=soon(1), stop=never)
+        answers = session.write(ORDERS[:3], send_by=soon(30), stop=never)
     assert [answer.status for answer in answers.values()] == [200, 200, 200]
     assert [seen.method for seen in peer.seen] == ["PATCH"] * 3
 
@@ -228,7 +228,7 @@ def test_a_rollback_goes_before_forward_work(serve: Serve, client: Make, soon: S
         time.sleep(0.005)
     began = time.monotonic()
     with made.session(NUMBERS[:8], urgent=True) as session:
-        answers = session.write(ORDERS[:8], send_by=soon(1), stop=never)
+        answers = session.write(ORDERS[:8], send_by=soon(30), stop=never)
     assert peer.methods("PATCH")[0].at - began < 0.1
     assert all(answer.status == 200 for answer in answers.values())
     gate.set()
@@ -241,15 +241,15 @@ def test_after_a_429_forward_writes_wait_and_rollbacks_do_not(serve: Serve, clie
     made = client(peer)
     with made.session(NUMBERS[:2]) as session:
         session.read(NUMBERS[:2])
-        first = session.write(ORDERS[:1], send_by=soon(1), stop=never)[NUMBERS[0]].failure
-        second = session.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].failure
+        first = session.write(ORDERS[:1], send_by=soon(30), stop=never)[NUMBERS[0]].failure
+        second = session.write(ORDERS[1:2], send_by=soon(30), stop=never)[NUMBERS[1]].failure
         third = session.read(NUMBERS[:1])[NUMBERS[0]]
     assert first is not None and (first.trouble, first.status, first.retry_after) == (Trouble.UNKNOWN, 429, 60.0)
     assert second is not None and second.trouble is Trouble.UNREACHABLE and len(peer.methods("PATCH")) == 1
     assert second.retry_after is not None and 55 < second.retry_after <= 60
     assert isinstance(third, Failure) and third.retry_after is not None and 55 < third.retry_after <= 60
     with made.session(NUMBERS[1:2], urgent=True) as session:
-        assert session.write(ORDERS[1:2], send_by=soon(1), stop=never)[NUMBERS[1]].status == 200
+        assert session.write(ORDERS[1:2], send_by=soon(30), stop=never)[NUMBERS[1]].status == 200
 
 
 class OneAnswer(BaseHTTPRequestHandler):
@@ -293,7 +293,7 @@ def test_python_http_server(client: Make, soon: Soon, server: type[HTTPServer], 
         try:
             with made.session(NUMBERS[:count]) as session:
                 found = session.read(NUMBERS[:count])
-                answers = session.write(ORDERS[:count], send_by=soon(2), stop=never)
+                answers = session.write(ORDERS[:count], send_by=soon(30), stop=never)
                 again = session.read(NUMBERS[:count])
         finally:
             made.close()
@@ -312,7 +312,7 @@ def test_answers_leave_nothing_for_the_collector(serve: Serve, client: Make, soo
     try:
         with client(peer, deadline=3.0).session(NUMBERS[:8]) as session:
             session.read(NUMBERS[:8])
-            session.write(ORDERS[:8], send_by=soon(3), stop=never)
+            session.write(ORDERS[:8], send_by=soon(30), stop=never)
         assert not [found for found in gc.get_objects() if type(found).__name__ == "_Answer"]
     finally:
         gc.enable()

@@ -33,7 +33,7 @@ def patch(retell: RetellClient, number: str = NUMBER, body: str = BODY) -> tuple
     """Read, write, read back, as the driver does."""
     with retell.session([number]) as session:
         session.read([number])
-        sent = session.write([Order(number, body)], send_by=clock.boot() + 1, stop=lambda: False)
+        sent = session.write([Order(number, body)], send_by=clock.boot() + 30, stop=lambda: False)
         return sent[number], session.read([number])[number]
 
 
@@ -85,7 +85,7 @@ def test_a_half_closed_connection_is_not_written_to(sandbox: Sandbox, retell: Re
     with retell.session([NUMBER]) as session:
         assert isinstance(session.read([NUMBER])[NUMBER], Reading)
         clock.sleep(0.05)
-        answer = session.write([Order(NUMBER, BODY)], send_by=clock.boot() + 1, stop=lambda: False)[NUMBER]
+        answer = session.write([Order(NUMBER, BODY)], send_by=clock.boot() + 30, stop=lambda: False)[NUMBER]
     assert (answer.failure is None) == (len(sandbox.log(method="PATCH")) == 1)
     if answer.failure is not None:
         assert answer.failure.trouble is Trouble.UNREACHABLE
@@ -184,7 +184,7 @@ def test_a_fleet(sandbox: Sandbox, retell: RetellClient, make_fleet: Callable[[i
     numbers = make_fleet(150)
     with retell.session(numbers) as session:
         before = session.read(numbers)
-        answers = session.write([Order(n, BODY) for n in numbers], send_by=clock.boot() + 2, stop=lambda: False)
+        answers = session.write([Order(n, BODY) for n in numbers], send_by=clock.boot() + 30, stop=lambda: False)
     assert all(isinstance(outcome, Reading) for outcome in before.values())
     assert all(answer.shown is not None for answer in answers.values())
     assert all(sandbox.number(number).inbound_agents == SPLIT for number in numbers)
@@ -215,7 +215,7 @@ def test_a_fleet_is_read_with_its_etags_before_a_step_where_retell_has_them(prec
                 found = session.read(numbers, to_write=True)
                 orders = [Order(n, BODY, r.etag) for n, r in found.items() if isinstance(r, Reading)]
                 assert {order.etag is not None for order in orders} == {preconditions is not None}
-                answers = session.write(orders, send_by=clock.boot() + 5, stop=lambda: False)
+                answers = session.write(orders, send_by=clock.boot() + 30, stop=lambda: False)
                 assert {answer.status for answer in answers.values()} == {200}
                 sandbox.clear_log()
                 assert len(session.read(numbers)) == 12

@@ -133,7 +133,7 @@ def test_the_key_may_change_between_requests(serve: Serve) -> None:
     client = RetellClient(peer.url, lambda: next(keys), SystemClock(), deadline=1)
     with client.session([NUMBER]) as session:
         session.read([NUMBER])
-        session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+        session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 30, stop=lambda: False)
     client.close()
     assert [seen.headers["authorization"] for seen in peer.seen] == ["Bearer first", "Bearer second"]
 
@@ -151,7 +151,7 @@ def test_a_key_that_cannot_be_sent(serve: Serve, key: Callable[[], str]) -> None
     peer = serve(good)
     client = RetellClient(peer.url, key, SystemClock(), deadline=1)
     with client.session([NUMBER]) as session:
-        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 30, stop=lambda: False)
         found = session.read([NUMBER])[NUMBER]
     client.close()
     for failure in (found, sent[NUMBER].failure):
@@ -177,7 +177,7 @@ def test_nothing_lets_the_key_or_a_number_out(
             made = client(serve(behave), deadline=0.3)
             with made.session([NUMBER]) as session:
                 outcomes: list[object] = [session.read([NUMBER])]
-                sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+                sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 30, stop=lambda: False)
                 outcomes.append(sent)
                 said += [repr(outcomes), repr(made), repr(session)]
                 assert isinstance(sent[NUMBER], Answer)
@@ -204,7 +204,7 @@ def test_each_request_is_counted_and_a_counter_that_fails_harms_nothing(serve: S
     client = RetellClient(serve(good).url, lambda: KEY, SystemClock(), deadline=1, on_request=count)
     with client.session([NUMBER]) as session:
         session.read([NUMBER])
-        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 30, stop=lambda: False)
     client.close()
     assert sent[NUMBER].status == 200
     assert counted == [("get-phone-number", "GET", 200), ("update-phone-number", "PATCH", 200)]
@@ -244,7 +244,7 @@ def test_sessions_over_tls(
     with made.session(numbers) as session:
         found = session.read(numbers)
         sent = session.write(
-            [Order(number, BODY) for number in numbers], send_by=SystemClock().boot() + 3, stop=lambda: False
+            [Order(number, BODY) for number in numbers], send_by=SystemClock().boot() + 30, stop=lambda: False
         )
     assert all(isinstance(outcome, Reading) for outcome in found.values())
     assert [answer.status for answer in sent.values()] == [200] * 12
@@ -257,7 +257,7 @@ def test_a_tls_connection_that_the_server_closed_sends_nothing(serve: Serve, cli
     with client(f"https://localhost:{peer.port}", tls=trust, deadline=3.0).session([NUMBER]) as session:
         assert isinstance(session.read([NUMBER])[NUMBER], Reading)
         SystemClock().sleep(0.25)
-        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 1, stop=lambda: False)
+        sent = session.write([Order(NUMBER, BODY)], send_by=SystemClock().boot() + 30, stop=lambda: False)
     failure = sent[NUMBER].failure
     assert failure is not None and failure.trouble is Trouble.UNREACHABLE
     assert peer.methods("PATCH") == [] and peer.accepted == 1

@@ -57,7 +57,7 @@ def a_gone_number(made: RetellClient) -> None:
 
 def a_refused_write(made: RetellClient) -> None:
     with made.session([GONE], urgent=True) as session:
-        answers = session.write([Order(GONE, BODY)], send_by=made._clock.boot() + 3, stop=lambda: False)
+        answers = session.write([Order(GONE, BODY)], send_by=made._clock.boot() + 30, stop=lambda: False)
     assert answers[GONE].status == 422
 
 
@@ -83,7 +83,7 @@ def test_a_quick_endpoint_does_not_slow_the_numbers(
             assert all(isinstance(found, Reading) for found in session.read(NUMBERS).values())
         assert slow.most in (0, CONCURRENCY)
         slow.most = 0
-        answers = session.write([Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 3, stop=lambda: False)
+        answers = session.write([Order(n, BODY) for n in NUMBERS], send_by=made._clock.boot() + 30, stop=lambda: False)
     assert all(answer.status == 200 for answer in answers.values())
     assert slow.most == CONCURRENCY
 

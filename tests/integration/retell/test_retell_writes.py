@@ -38,7 +38,7 @@ def patch(client: RetellClient, soon: Soon, number: str = NUMBER, body: str = BO
     """Read, then write one order, as the driver does."""
     with client.session([number]) as session:
         session.read([number])
-        return session.write([Order(number, body)], send_by=soon(1), stop=lambda: False)[number]
+        return session.write([Order(number, body)], send_by=soon(30), stop=lambda: False)[number]
 
 
 def test_the_body_leaves_verbatim_and_the_answer_is_shown(serve: Serve, client: Make, soon: Soon) -> None:
@@ -76,7 +76,7 @@ def test_a_number_that_had_changed_is_not_written_where_the_request_says_so(
     peer = serve(on("PATCH", says(http({"status": "error", "message": "changed"}, 412))))
     with client(peer).session([NUMBER]) as session:
         session.read([NUMBER])
-        answer = session.write([Order(NUMBER, BODY, etag)], send_by=soon(1), stop=lambda: False)[NUMBER]
+        answer = session.write([Order(NUMBER, BODY, etag)], send_by=soon(30), stop=lambda: False)[NUMBER]
     [sent] = peer.methods("PATCH")
     assert sent.headers.get("if-match") == etag
     assert answer.failure is not None
@@ -181,7 +181,7 @@ def test_nothing_leaves_once_told_to_stop(serve: Serve, client: Make, soon: Soon
     with client(peer, concurrency=1).session(numbers) as session:
         session.read(numbers)
         orders = [Order(number, BODY) for number in numbers]
-        answers = session.write(orders, send_by=soon(5), stop=lambda: len(peer.methods("PATCH")) >= 10)
+        answers = session.write(orders, send_by=soon(30), stop=lambda: len(peer.methods("PATCH")) >= 10)
     assert len(peer.methods("PATCH")) == 10
     assert [answer.status for answer in answers.values()] == [200] * 10 + [None] * 30
     surely_not_sent(answers[numbers[-1]], "told to stop")
@@ -193,9 +193,9 @@ def test_the_last_look_is_right_before_the_first_byte(serve: Serve, client: Make
     looks: list[int] = []
     with client(peer).session([NUMBER]) as session:
         session.read([NUMBER])
-        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: looks.append(1) or len(looks) > 1)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: looks.append(1) or len(looks) > 1)
         surely_not_sent(answers[NUMBER], "told to stop")
-        again = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        again = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: False)
         surely_not_sent(again[NUMBER], "no connection was open")
     assert len(looks) == 2
     assert peer.methods("PATCH") == []
@@ -207,7 +207,7 @@ def test_a_connection_that_the_server_closed_sends_nothing(serve: Serve, client:
         session.read([NUMBER])
         peer.drop_all()
         time.sleep(0.05)
-        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: False)
     surely_not_sent(answers[NUMBER], "closed the connection before the request")
     assert peer.methods("PATCH") == [] and peer.accepted == 1
 
@@ -223,7 +223,7 @@ def test_something_nobody_asked_for_spoils_a_connection(serve: Serve, client: Ma
     with client(peer).session([NUMBER]) as session:
         session.read([NUMBER])
         time.sleep(0.05)
-        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: False)
     failure = answers[NUMBER].failure
     assert peer.methods("PATCH") == [] or peer.methods("PATCH")[0].connection > 1
     assert failure is None or failure.trouble is Trouble.UNREACHABLE
@@ -232,7 +232,7 @@ def test_something_nobody_asked_for_spoils_a_connection(serve: Serve, client: Ma
 def test_a_write_opens_no_connection(serve: Serve, client: Make, soon: Soon) -> None:
     peer = serve(good)
     session = client(peer).session([NUMBER])
-    answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+    answers = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: False)
     surely_not_sent(answers[NUMBER], "no connection was open")
     assert peer.accepted == 0
 
@@ -242,7 +242,7 @@ def test_what_the_session_says_when_nobody_listens(client: Make, soon: Soon) -> 
         port = unused.getsockname()[1]
     with client(f"http://127.0.0.1:{port}").session([NUMBER]) as session:
         found = session.read([NUMBER])
-        answers = session.write([Order(NUMBER, BODY)], send_by=soon(1), stop=lambda: False)
+        answers = session.write([Order(NUMBER, BODY)], send_by=soon(30), stop=lambda: False)
     assert isinstance(found[NUMBER], Failure) and found[NUMBER].trouble is Trouble.UNREACHABLE
     surely_not_sent(answers[NUMBER], "Connection refused")
 
@@ -257,7 +257,7 @@ def test_a_number_that_is_none_is_refused_without_a_request(
     peer = serve(good)
     with client(peer).session([number]) as session:
         found = session.read([number])[number]
-        answer = session.write([Order(number, BODY)], send_by=soon(1), stop=lambda: False)[number]
+        answer = session.write([Order(number, BODY)], send_by=soon(30), stop=lambda: False)[number]
     for failure in (found, answer.failure):
         assert isinstance(failure, Failure) and failure.trouble is Trouble.REJECTED
     assert peer.seen == []
@@ -265,7 +265,7 @@ def test_a_number_that_is_none_is_refused_without_a_request(
 
 def test_two_orders_for_one_number_are_a_mistake(serve: Serve, client: Make, soon: Soon) -> None:
     with client(serve(good)).session([NUMBER]) as session, pytest.raises(ValueError, match="twice"):
-        session.write([Order(NUMBER, BODY)] * 2, send_by=soon(1), stop=lambda: False)
+        session.write([Order(NUMBER, BODY)] * 2, send_by=soon(30), stop=lambda: False)
 
 
 def test_early_hints_are_passed_over(serve: Serve, client: Make, soon: Soon) -> None:
