@@ -60,7 +60,7 @@ class Live:
         token: str | None = "admin",
         headers: Mapping[str, str] | None = None,
         raw: bytes | None = None,
-        timeout: float = 15,
+        timeout: float = 60,
     ) -> Answer:
         """One request on a connection of its own. `token` is a role's name, a token, or None."""
         sent = {}

@@ -48,11 +48,11 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 @pytest.fixture
 def context(context: BrowserContext) -> BrowserContext:
     """Waits end as soon as what they wait for is there; the limit is for a machine with much else to do."""
-    context.set_default_timeout(20_000)
+    context.set_default_timeout(40_000)
     return context
 
 
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=40_000)
 
 
 @pytest.fixture

@@ -89,7 +89,7 @@ class World:
         if cookie:
             sent["Cookie"] = cookie
         sent |= dict(headers or {})
-        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=15)
+        connection = http.client.HTTPConnection("127.0.0.1", self.server.port, timeout=60)
         try:
             connection.request(method, path, body, {k: v for k, v in sent.items() if v is not None})
             got = connection.getresponse()
