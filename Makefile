@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# No compiling: modules are compiled when they are first imported, and most never are.
+PIP = $(BIN)/pip install --quiet --no-compile --disable-pip-version-check
 SEEDS ?= 10000
 JOBS ?= 2
 KILLS ?= 500
@@ -20,19 +22,19 @@ help: ## this list
 
 $(VENV)/.main: requirements/main.txt pyproject.toml
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/main.txt
+	@$(PIP) --require-hashes -r requirements/main.txt
 	@echo '$(CURDIR)' > "$$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/rollout-checkout.pth"
 	@printf '%s\n' '#!/bin/sh' 'exec "$(abspath $(BIN))/python" -P -c "import sys; sys.argv[0] = '"'rollout'"'; import rollout.interfaces.cli; rollout.interfaces.cli.main()" "$$@"' > $(BIN)/rollout
 	@chmod +x $(BIN)/rollout
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.txt $(VENV)/.main
-	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/dev.txt
-	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.docs: requirements/docs.txt $(VENV)/.main
-	@$(BIN)/pip install --quiet --no-compile --disable-pip-version-check --require-hashes -r requirements/docs.txt
+	@$(PIP) --require-hashes -r requirements/docs.txt
 	@touch $@
 
 install: $(VENV)/.main ## the runtime packages in .venv, hash-checked, and the program as .venv/bin/rollout
