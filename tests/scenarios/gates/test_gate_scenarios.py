@@ -209,7 +209,7 @@ def test_calls_during_the_change_of_a_weight_belong_to_no_step(scene: GateScene)
 
 
 @pytest.mark.slow
-def test_every_stored_look_is_computed_again_to_the_last_digit(scene: GateScene) -> None:
+def test_every_stored_look_is_computed_again_to_the_same_figures(scene: GateScene) -> None:
     scene.given(judged())
     scene.drive()
     scene.calls(150, share=0.1, canary_bad=0.3)
