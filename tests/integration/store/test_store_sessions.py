@@ -227,12 +227,12 @@ def test_moments_and_fractions_come_back_as_they_were(own: str) -> None:
         assert tuple(found) == (now, 0.1 + 0.2, timedelta(days=1, seconds=1.5))
 
 
-def test_a_command_whose_process_stood_still_in_its_transaction_is_recorded(own: str) -> None:
+def test_a_command_or_claim_whose_process_stood_still_in_its_transaction_is_recorded(own: str) -> None:
     """PostgreSQL ends the session of a machine that was suspended there: `start` failed, and had recorded nothing."""
     with Scene(own) as scene:
-        for give in (scene.given, lambda: scene.app.commands.pause(scene.id, ME)):
+        for do in (scene.given, scene.drive, lambda: scene.app.commands.pause(scene.id, ME)):
             with standing_still(scene.app.database) as stood:
-                give()
+                do()
             assert stood == ["once"]
         scene.stands("paused")
 
